@@ -1,0 +1,86 @@
+"""The course's commands: python -m course_utils COMMAND --help."""
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from course_utils.errors import CourseError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m course_utils", description="Commands of the course.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    _train_options(commands.add_parser("train", help="train one of the models"))
+    commands.add_parser("corpus", help="build text, tokenizers and counts from the pinned archives (needs the network)")
+    commands.add_parser("doctor", help="say whether this machine can run the course")
+    form = commands.add_parser("notebooks", help="bring the chapters into the form in which they are committed")
+    form.add_argument("--check", action="store_true", help="only say what is wrong")
+    results = commands.add_parser("results", help="run the chapters and compare their numbers with book/results.json")
+    results.add_argument("--update", action="store_true", help="record the new numbers in place of comparing")
+    options = parser.parse_args(arguments)
+    run = {"train": _train, "corpus": _corpus, "doctor": _doctor, "notebooks": _notebooks, "results": _results}
+    try:
+        return run[options.command](options) or 0
+    except CourseError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nInterrupted. What was saved is kept; go on with --resume.", file=sys.stderr)
+        return 130
+
+
+def _train_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", choices=["zero-layer", "one-layer", "two-layer"], help="whose recipe to follow")
+    parser.add_argument("--out", type=Path, default=Path("trained"), help="folder for weights, card, log and state")
+    parser.add_argument("--resume", action="store_true", help="go on where an interrupted run stopped")
+    parser.add_argument("--text", choices=["full", "shipped"], help="all text that `corpus` built, or what ships")
+    parser.add_argument("--save-every", type=int, default=250, metavar="STEPS")
+    for name, kind in (("steps", int), ("batch", int), ("lr", float), ("lr-adam", float), ("seed", int)):
+        parser.add_argument(f"--{name}", type=kind, help="in place of the recipe's")
+
+
+def _train(options: argparse.Namespace) -> None:
+    from course_utils import training
+
+    model_cfg, cfg = training.RECIPES[options.name]
+    wishes = {key: getattr(options, key) for key in ("text", "steps", "batch", "lr", "lr_adam", "seed")}
+    cfg = replace(cfg, **{key: value for key, value in wishes.items() if value is not None})
+    command = "python -m course_utils train " + " ".join(
+        [options.name] + [f"--{key.replace('_', '-')} {value}" for key, value in wishes.items() if value is not None]
+    )
+    training.train(options.name, model_cfg, cfg, options.out, options.resume, options.save_every, command=command)
+
+
+def _corpus(options: argparse.Namespace) -> None:
+    from course_utils import build_corpus
+
+    build_corpus.build()
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from course_utils import doctor
+
+    return 0 if doctor.report() else 1
+
+
+def _notebooks(options: argparse.Namespace) -> int:
+    from course_utils import notebooks
+
+    paths = notebooks.chapters()
+    if not options.check:
+        changed = notebooks.normalise(paths)
+        print(f"{len(changed)} of {len(paths)} notebooks changed" + "".join(f"\n  {path}" for path in changed))
+    problems = [f"{path.name}: {problem}" for path in paths for problem in notebooks.problems(path)]
+    print("\n".join(problems) or "All notebooks have the committed form.")
+    return 1 if problems else 0
+
+
+def _results(options: argparse.Namespace) -> int:
+    from course_utils import claims, notebooks
+
+    return 0 if claims.run_chapters(notebooks.chapters(), options.update) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

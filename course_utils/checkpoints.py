@@ -1,0 +1,115 @@
+"""Weights on disk: safetensors with a card beside them that holds sizes, hash and their history. Never pickles."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load as _load_tensors
+from safetensors.torch import save as _save_tensors
+from torch import Tensor
+
+from course_utils.config import ModelConfig
+from course_utils.device import pick_device
+from course_utils.errors import CourseError
+from course_utils.model import AttentionOnlyTransformer
+
+WEIGHTS = Path(__file__).parent / "weights"
+SHIPPED = ("zero-layer", "one-layer", "two-layer")
+
+
+def load_model(name: str, device: str | None = None, folder: Path = WEIGHTS) -> AttentionOnlyTransformer:
+    """A trained model, float32, in eval mode, on the device that `pick_device` gives.
+
+    Raises CourseError for an unknown name, and for weights that are missing, truncated, of another shape than their
+    card says, or of another hash.
+    """
+    there = sorted(path.stem for path in Path(folder).glob("*.json"))
+    if name not in there:
+        raise CourseError(f"model {name!r}", f"the models here are {there}", f"load_model({SHIPPED[-1]!r})")
+    card = load_card(name, folder)
+    cfg = ModelConfig(**card["config"])
+    state = read_tensors(Path(folder) / f"{name}.safetensors", card["sha256"])
+    with torch.device("meta"):
+        model = AttentionOnlyTransformer(cfg)
+    want = {key: list(value.shape) for key, value in model.state_dict().items()}
+    have = {key: list(value.shape) for key, value in state.items()}
+    if want != have:
+        wrong = next(key for key in {**want, **have} if want.get(key) != have.get(key))
+        raise CourseError(
+            f"{name}: {wrong} has shape {have.get(wrong)}",
+            f"its card says {want.get(wrong)}",
+            "fetch or train it again",
+        )
+    model.load_state_dict({key: value.float() for key, value in state.items()}, assign=True)
+    return model.requires_grad_(False).eval().to(pick_device(device))
+
+
+def load_card(name: str, folder: Path = WEIGHTS) -> dict:
+    """The card of a model: config, command, tokens, seconds, machine, losses, sha256."""
+    return json.loads((Path(folder) / f"{name}.json").read_text("utf-8"))
+
+
+def save_model(model: AttentionOnlyTransformer, name: str, card: dict, folder: Path = WEIGHTS) -> Path:
+    """Write 16-bit weights and their card, each atomically; the card gets the configuration and the hash."""
+    folder = Path(folder)
+    state = {key: value.detach().cpu().half().contiguous() for key, value in model.state_dict().items()}
+    digest = write_tensors(folder / f"{name}.safetensors", state)
+    card = {"config": model.cfg.to_dict(), "sha256": digest, **card}
+    write_atomically(folder / f"{name}.json", (json.dumps(card, indent=1) + "\n").encode())
+    return folder / f"{name}.safetensors"
+
+
+def read_tensors(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
+    """Tensors of a safetensors file; with `sha256`, only if the file has that hash."""
+    path = Path(path)
+    if not path.exists():
+        raise CourseError(
+            f"{path.name}", "this file of weights is missing", "fetch the repository again, or train the model"
+        )
+    raw = path.read_bytes()
+    if sha256 and hashlib.sha256(raw).hexdigest() != sha256:
+        raise CourseError(
+            f"{path.name}", "its SHA-256 is not the recorded one", "it is damaged or changed: fetch it again"
+        )
+    try:
+        return _load_tensors(raw)
+    except (SafetensorError, ValueError) as error:
+        raise CourseError(
+            f"{path.name}", f"it is not a whole safetensors file ({error})", "fetch or train it again"
+        ) from error
+
+
+def read_about(path: Path) -> dict:
+    """What `write_tensors` was given as metadata under "about"."""
+    with safe_open(path, "pt") as file:
+        return json.loads(file.metadata()["about"])
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> str:
+    """Write tensors atomically and return the file's SHA-256."""
+    raw = _save_tensors(tensors, metadata)
+    write_atomically(path, raw)
+    return hashlib.sha256(raw).hexdigest()
+
+
+def write_atomically(path: Path, raw: bytes) -> None:
+    """Write a whole file or nothing: the old one stays until the new one is safely on disk.
+
+    Raises CourseError when the folder is read-only or the disk is full.
+    """
+    path = Path(path)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(partial, "wb") as file:
+            file.write(raw)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True) if os.access(path.parent, os.W_OK) else None
+        remedy = "free some space or choose another folder; the last good file is untouched"
+        raise CourseError(f"{path}", f"it can't be written ({error.strerror})", remedy) from error

@@ -1,0 +1,84 @@
+"""Claims: every number that a chapter states is computed in it and compared with `book/results.json`."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from course_utils.errors import CourseError
+
+RESULTS = Path(__file__).resolve().parent.parent / "book" / "results.json"
+UPDATE = "COURSE_RESULTS_UPDATE"  # names the file to record into, in place of comparing
+
+
+def load_results() -> dict[str, dict]:
+    """The recorded claims, by key."""
+    path = _target()
+    return json.loads(path.read_text("utf-8"))["claims"] if path.exists() else {}
+
+
+def claim(key: str, value, *, tolerance: float, says: str, paper=None):
+    """State a number: compare the fresh `value` with the recorded one and return it.
+
+    key: chapter number, then words, e.g. "02.loss.zero_layer". value: a number or a list of numbers. tolerance: the
+    largest difference that is no news (0 for counts). says: the claim in one sentence. paper: the paper's value.
+
+    Raises CourseError when the value has moved by more than the tolerance, or was never recorded.
+    """
+    value = _plain(value)
+    if not np.all(np.isfinite(value)):
+        raise CourseError(f"{key} is {value}", "a claim must be a finite number", "look at the cell that computes it")
+    entry = {"chapter": key.split(".")[0], "value": value, "tolerance": tolerance, "paper": paper, "says": says}
+    if os.environ.get(UPDATE):
+        claims = load_results() | {key: entry}
+        text = json.dumps({"claims": dict(sorted(claims.items()))}, indent=1, ensure_ascii=False)
+        _target().write_text(text + "\n", "utf-8")
+        return value
+    recorded = load_results().get(key)
+    remedy = "run `python -m course_utils results --update` and read what changed"
+    if recorded is None:
+        raise CourseError(f"{key}", "this claim is not in book/results.json", remedy)
+    if np.shape(value) != np.shape(recorded["value"]):
+        raise CourseError(f"{key} is {value}", f"it was recorded as {recorded['value']}, of another shape", remedy)
+    if np.max(np.abs(np.subtract(value, recorded["value"]))) > tolerance:
+        raise CourseError(f"{key} is {value}", f"it was recorded as {recorded['value']} ± {tolerance}", remedy)
+    return value
+
+
+def run_chapters(paths: list[Path], update: bool = False) -> bool:
+    """Execute notebooks, whose claims compare themselves; with `update`, record all claims anew. True if all ran."""
+    fresh = RESULTS.with_suffix(".fresh.json")
+    environment = dict(os.environ)
+    if update:
+        environment[UPDATE] = str(fresh)
+        fresh.unlink(missing_ok=True)
+    failed = []
+    for path in tqdm(paths, desc="chapters"):
+        command = [sys.executable, "-m", "jupyter", "execute", "--timeout=600", str(path.name)]
+        if subprocess.run(command, cwd=path.parent, env=environment).returncode:
+            failed.append(path.name)
+    if update and not failed and fresh.exists():
+        before, after = load_results(), json.loads(fresh.read_text("utf-8"))["claims"]
+        os.replace(fresh, RESULTS)
+        for key in sorted({**before, **after}):
+            old, new = (claims.get(key, {}).get("value", "—") for claims in (before, after))
+            if old != new:
+                print(f"{key}: {old} → {new}")
+    print(f"failed: {', '.join(failed)}" if failed else "All chapters ran.")
+    return not failed
+
+
+def _plain(value):
+    """Tensors and NumPy values as Python numbers, rounded to what is worth recording."""
+    value = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
+    if value.dtype.kind in "bui":
+        return value.astype(int).tolist()
+    return np.vectorize(lambda x: float(f"{x:.6g}"))(value).tolist()
+
+
+def _target() -> Path:
+    return Path(os.environ.get(UPDATE) or RESULTS)

@@ -1,0 +1,68 @@
+"""Sizes of a model and settings of a training run, each with the reason for its default."""
+
+from dataclasses import asdict, dataclass, fields
+
+from course_utils.errors import CourseError
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Sizes of an attention-only transformer ([E21], "Model Simplifications")."""
+
+    n_layers: int = 2
+    n_heads: int = 12  # per layer; the paper's counts (12, 24, 144) are of 12 heads
+    d_model: int = 384  # width of the residual stream = n_heads * d_head, as in the paper
+    d_head: int = 32
+    d_vocab: int = 4096  # byte-pair tokens, the start token included
+    n_ctx: int = 256  # longest context, the start token included
+
+    def __post_init__(self):
+        for field in fields(self):
+            value = getattr(self, field.name)
+            least = 0 if field.name == "n_layers" else 1
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise CourseError(
+                    f"{field.name} is {value!r}",
+                    f"it must be an integer of at least {least}",
+                    "change the configuration",
+                )
+
+    to_dict = asdict
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run. Everything depends on the step, nothing on the clock."""
+
+    steps: int
+    batch: int = 16  # windows a step
+    lr: float = 4e-3  # of Muon (attention matrices), after warm-up
+    lr_adam: float = 4e-3  # of AdamW (embedding, positions, unembedding)
+    warmup: int = 200
+    cooldown: float = 0.4  # last part of the run, over which the rate falls linearly to zero
+    seed: int = 0
+    d_vocab: int = 4096
+    text: str = "full"  # "full": all that `corpus` builds; "shipped": the part that comes with the course
+
+    def __post_init__(self):
+        rules = {
+            "steps": (int, 1, None), "batch": (int, 1, None), "warmup": (int, 0, None), "seed": (int, 0, None),
+            "lr": (float, 0.0, None), "lr_adam": (float, 0.0, None), "cooldown": (float, 0.0, 1.0),
+        }  # fmt: skip
+        for name, (kind, low, high) in rules.items():
+            value = getattr(self, name)
+            right_kind = isinstance(value, int) or (kind is float and isinstance(value, float))
+            if isinstance(value, bool) or not right_kind or value < low or (high is not None and value > high):
+                bounds = f"at least {low}" + (f" and at most {high}" if high is not None else "")
+                raise CourseError(
+                    f"{name} is {value!r}", f"it must be a number ({kind.__name__}), {bounds}", f"change {name}"
+                )
+        if self.text not in ("full", "shipped"):
+            raise CourseError(f"text is {self.text!r}", "it must be 'full' or 'shipped'", "pass --text shipped")
+
+    def rate(self, step: int) -> float:
+        """Factor on the learning rate at `step`: warm-up, constant, linear fall."""
+        fall = max(1, round(self.steps * self.cooldown))
+        return min(1.0, (step + 1) / max(1, self.warmup), (self.steps - step) / fall)
+
+    to_dict = asdict

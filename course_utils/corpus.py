@@ -1,0 +1,227 @@
+"""Tokenizers, text, contexts and bigram counts: what ships with the course, read from `course_utils/data`.
+
+The text is real: source code and documentation of open-source Python packages (`data/sources.json` names each with its
+licence). `python -m course_utils corpus` builds all of it again from the pinned archives.
+"""
+
+import json
+import lzma
+import unicodedata
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse
+import torch
+from jaxtyping import Int
+from tokenizers import Tokenizer as _Tokenizer
+from torch import Tensor
+
+from course_utils.errors import CourseError
+
+DATA = Path(__file__).parent / "data"
+FULL = DATA / "full"  # built by `python -m course_utils corpus`; not shipped
+START = "<|start|>"
+VOCABULARIES = (4096, 1024)
+SPLITS = ("train", "validation")
+
+
+class Tokenizer:
+    """Byte-level byte-pair encoding. `encode` never adds the start token."""
+
+    def __init__(self, inner: _Tokenizer):
+        self._inner = inner
+        self.d_vocab = inner.get_vocab_size()
+        self.start_id = inner.token_to_id(START)
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a text; decoding them gives the text back, byte for byte."""
+        if not isinstance(text, str):
+            raise CourseError(
+                f"text of type {type(text).__name__}", "it must be a str", "decode bytes with .decode('utf-8')"
+            )
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            remedy = "read the file with its real encoding, or with errors='replace'"
+            raise CourseError(
+                f"text with a lone surrogate at {error.start}", "it must be valid Unicode", remedy
+            ) from error
+        # The start token's name, should somebody type it, is text like any other.
+        return [i for part in _split_start(text) for i in self._inner.encode(part).ids]
+
+    def encode_batch(self, texts: list[str]) -> list[list[int]]:
+        """`encode` for many texts, on all cores."""
+        if any(START in text for text in texts):
+            return [self.encode(text) for text in texts]
+        return [encoding.ids for encoding in self._inner.encode_batch_fast(texts)]
+
+    def decode(self, ids) -> str:
+        """The text of some ids; start tokens appear as `<|start|>`."""
+        ids = [int(i) for i in ids]
+        wrong = [i for i in ids if not 0 <= i < self.d_vocab]
+        if wrong:
+            raise CourseError(
+                f"token id {wrong[0]}", f"ids go from 0 to {self.d_vocab - 1}", "use this tokenizer's own ids"
+            )
+        return self._inner.decode(ids, skip_special_tokens=False)
+
+    def show(self, token: int) -> str:
+        """One token made visible: spaces as ·, line ends as ↵, other control characters by their pictures."""
+        return "".join(_visible(c) for c in self.decode([token]))
+
+
+def _split_start(text: str) -> list[str]:
+    first, *rest = text.split(START)
+    return [first] + [piece for part in rest for piece in (START[:1], START[1:], part)]
+
+
+def _visible(c: str) -> str:
+    named = {" ": "·", "\n": "↵", "\t": "⇥", "\x7f": "␡"}
+    if c in named:
+        return named[c]
+    if ord(c) < 32:
+        return chr(0x2400 + ord(c))
+    return c if unicodedata.category(c)[0] != "C" else f"\\u{ord(c):04x}"
+
+
+@cache
+def load_tokenizer(d_vocab: int = 4096) -> Tokenizer:
+    """The shipped tokenizer of 4096 tokens (the shipped models') or of 1024 (for small models that readers train)."""
+    if d_vocab not in VOCABULARIES:
+        raise CourseError(f"vocabulary {d_vocab!r}", f"tokenizers ship for {VOCABULARIES}", "use one of these sizes")
+    return Tokenizer(_Tokenizer.from_str(_read(f"tokenizer-{d_vocab}.json").decode("utf-8")))
+
+
+@cache
+def load_text(split: str, d_vocab: int = 4096, full: bool = False) -> Int[Tensor, " n_tokens"]:
+    """Token ids of the shipped text, int64, each document preceded by one start token.
+
+    `split` is "train" or "validation"; a document is in one of them, whole. With `full=True` all training text,
+    which must have been built by `python -m course_utils corpus`.
+    """
+    if split not in SPLITS:
+        raise CourseError(f"split {split!r}", f"it must be one of {SPLITS}", "load_text('train')")
+    tokenizer = load_tokenizer(d_vocab)
+    if full and split == "train":
+        path = FULL / f"train-{d_vocab}.npy"
+        if not path.exists():
+            remedy = "run `python -m course_utils corpus` (it downloads 42 MB), or use the shipped text"
+            raise CourseError("the full training text", "it is not in this folder", remedy)
+        return torch.from_numpy(np.load(path).astype(np.int64))
+    ids = np.frombuffer(lzma.decompress(_read(f"{split}.u16.xz")), dtype="<u2").astype(np.int64)
+    if d_vocab == VOCABULARIES[0]:
+        return torch.from_numpy(ids)
+    shipped = load_tokenizer(VOCABULARIES[0])
+    texts = [shipped.decode(document) for document in documents(torch.from_numpy(ids))]
+    return join(tokenizer.encode_batch(texts), tokenizer.start_id)
+
+
+def join(encoded: list[list[int]], start_id: int = 0) -> Int[Tensor, " n_tokens"]:
+    """Documents' ids in one tensor, each preceded by the start token."""
+    return torch.from_numpy(np.concatenate([np.array([start_id, *ids], dtype=np.int64) for ids in encoded]))
+
+
+def documents(ids: Int[Tensor, " n_tokens"], start_id: int = 0) -> list[Int[Tensor, " length"]]:
+    """The documents of a text, without their start tokens."""
+    starts = (ids == start_id).nonzero().flatten().tolist()
+    ends = [*starts[1:], len(ids)]
+    return [ids[a + 1 : b] for a, b in zip(starts, ends, strict=True)]
+
+
+def window_starts(ids: Int[Tensor, " n_tokens"], n_ctx: int, start_id: int = 0) -> Int[Tensor, " n"]:
+    """Every position at which n_ctx - 1 consecutive tokens of one document begin."""
+    length = n_ctx - 1
+    if len(ids) < length:
+        return ids.new_zeros(0)
+    boundary = torch.nn.functional.pad((ids == start_id).long().cumsum(0), (1, 0))
+    return ((boundary[length:] - boundary[:-length]) == 0).nonzero().flatten()
+
+
+def windows(
+    ids: Int[Tensor, " n_tokens"], n_ctx: int, starts: Int[Tensor, " n"] | None = None, start_id: int = 0
+) -> Int[Tensor, "n n_ctx"]:
+    """Contexts: the start token, then n_ctx - 1 consecutive tokens of one document. The only way to make them.
+
+    Without `starts` the documents are cut one after the other into windows that do not overlap, and tails too short
+    for a window are left out. With `starts` (from `window_starts`) the windows begin there.
+
+    Raises CourseError when no document is long enough.
+    """
+    length = n_ctx - 1
+    if n_ctx < 2:
+        raise CourseError(f"n_ctx is {n_ctx}", "a context holds the start token and one more at least", "use n_ctx ≥ 2")
+    ids = torch.as_tensor(ids)
+    if ids.ndim != 1 or ids.is_floating_point():
+        raise CourseError(
+            f"ids of shape {list(ids.shape)}, {ids.dtype}", "they must be one row of integers", "see load_text"
+        )
+    starts = _tile(ids, length, start_id) if starts is None else starts
+    if not len(starts):
+        rule = f"no document in it has the {length} that one context needs"
+        raise CourseError(f"a text of {len(ids)} tokens", rule, "use a longer text or a smaller n_ctx")
+    text = ids[starts[:, None] + torch.arange(length)]
+    return torch.cat([text.new_full((len(text), 1), start_id), text], dim=1)
+
+
+def window_documents(ids: Int[Tensor, " n_tokens"], n_ctx: int, start_id: int = 0) -> Int[Tensor, " n"]:
+    """For each window of `windows(ids, n_ctx)`, the number of the document that it was cut from."""
+    return (ids == start_id).long().cumsum(0)[_tile(ids, n_ctx - 1, start_id)] - 1
+
+
+def _tile(ids: Int[Tensor, " n_tokens"], length: int, start_id: int) -> Int[Tensor, " n"]:
+    """Where windows begin that lie side by side in each document."""
+    marks = (ids == start_id).nonzero().flatten().tolist()
+    begins, ends = [0] + [mark + 1 for mark in marks], [*marks, len(ids)]
+    fitting = [(a, b - length + 1) for a, b in zip(begins, ends, strict=True) if b - a >= length]
+    return torch.cat([torch.arange(a, b, length) for a, b in fitting] or [ids.new_zeros(0)])
+
+
+@cache
+def token_counts(d_vocab: int = 4096) -> Int[Tensor, " d_vocab"]:
+    """How often each token occurs in the whole training text."""
+    load_tokenizer(d_vocab)
+    return torch.tensor(json.loads(_read("token-counts.json"))[str(d_vocab)])
+
+
+def common_tokens(d_vocab: int = 4096, least: int = 100) -> Int[Tensor, " n"]:
+    """The tokens seen at least 100 times in training: what scores and tables draw from."""
+    return (token_counts(d_vocab) >= least).nonzero().flatten()
+
+
+@cache
+def bigram_counts() -> scipy.sparse.csr_array:
+    """How often each token (row) was followed by each other (column) in the whole training text, as int64.
+
+    Pairs with the start token are left out. The whole text is larger than the part that ships.
+    """
+    counts = np.frombuffer(lzma.decompress(_read("bigrams-4096.i32.xz")), dtype="<i4")
+    lengths, columns, data = np.split(counts, [4096, 4096 + (len(counts) - 4096) // 2])
+    return scipy.sparse.csr_array((data.astype(np.int64), columns, np.append(0, lengths.cumsum())), shape=(4096, 4096))
+
+
+def pack_bigrams(counts: scipy.sparse.csr_array) -> bytes:
+    """The file that `bigram_counts` reads: entries a row, their columns, their counts, as 32-bit integers."""
+    counts.sort_indices()
+    parts = np.diff(counts.indptr), counts.indices, counts.data
+    return lzma.compress(np.concatenate(parts).astype("<i4").tobytes(), preset=9)
+
+
+def count_bigrams(ids: Int[Tensor, " n_tokens"], d_vocab: int, start_id: int = 0) -> scipy.sparse.csr_array:
+    """Bigram counts [present token, next token] of a text, pairs with the start token left out."""
+    now, after = ids[:-1].numpy(), ids[1:].numpy()
+    keep = (now != start_id) & (after != start_id)
+    ones = np.ones(keep.sum(), dtype=np.int64)
+    return scipy.sparse.coo_array((ones, (now[keep], after[keep])), shape=(d_vocab, d_vocab)).tocsr()
+
+
+def _read(name: str) -> bytes:
+    path = DATA / name
+    if not path.exists():
+        raise CourseError(f"{name}", f"it should be in {DATA.name}/ and is not", "fetch the repository again")
+    return path.read_bytes()
+
+
+def manifest() -> dict:
+    """What ships in `data/`: for each file its SHA-256 and size; the sources and their licences."""
+    return json.loads(_read("manifest.json"))

@@ -1,0 +1,55 @@
+"""Which device the models run on, and why, in words."""
+
+import os
+from typing import NamedTuple
+
+import torch
+
+from course_utils.errors import CourseError
+
+VARIABLE = "COURSE_DEVICE"
+
+
+class DeviceChoice(NamedTuple):
+    device: torch.device
+    reason: str
+
+
+def choose_device(wish: str | None = None) -> DeviceChoice:
+    """The device to use and the reason in words.
+
+    `wish`, else the environment variable COURSE_DEVICE ("cpu", "cuda", "cuda:1", "mps"), else CUDA if there is
+    one, else the CPU. Apple's MPS only on request: it has no float64, which the exact identities need.
+
+    Raises CourseError for a device that is not there.
+    """
+    source = "asked for by the caller" if wish else f"asked for by {VARIABLE}"
+    wish = wish or os.environ.get(VARIABLE, "").strip()
+    if wish:
+        return DeviceChoice(_existing(wish), f"{wish}, {source}")
+    if torch.cuda.is_available():
+        return DeviceChoice(torch.device("cuda"), f"cuda, because a GPU was found: {torch.cuda.get_device_name()}")
+    reason = "cpu, because PyTorch finds no CUDA GPU"
+    if torch.backends.mps.is_available():
+        reason += f" (Apple's GPU is there: set {VARIABLE}=mps to use it, in float32 only)"
+    return DeviceChoice(torch.device("cpu"), reason)
+
+
+def pick_device(wish: str | None = None) -> torch.device:
+    """The device that `choose_device` chooses."""
+    return choose_device(wish).device
+
+
+def _existing(name: str) -> torch.device:
+    there = ["cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    there += ["mps"] if torch.backends.mps.is_available() else []
+    try:
+        device = torch.device(name)
+    except (RuntimeError, TypeError) as error:
+        raise CourseError(f"device {name!r}", "it is not a device's name", f"use one of {there}") from error
+    found = {"cpu": True, "cuda": (device.index or 0) < torch.cuda.device_count(), "mps": "mps" in there}
+    if not found.get(device.type, False):
+        raise CourseError(
+            f"device {name!r}", "this machine does not have it", f"use one of {there}, or unset {VARIABLE}"
+        )
+    return device

@@ -1,0 +1,92 @@
+"""Can this machine run the course? `python -m course_utils doctor` says so in words."""
+
+import hashlib
+import importlib.metadata
+import json
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+import torch
+from packaging.requirements import Requirement
+
+from course_utils import checkpoints, corpus
+from course_utils.device import choose_device
+from course_utils.errors import CourseError
+
+ROOT = Path(__file__).resolve().parent.parent
+PYTHON, MEMORY_GB, DISK_GB = (3, 11), 2.0, 1.0
+
+
+class Finding(NamedTuple):
+    good: bool
+    says: str
+    remedy: str = ""
+
+
+def examine() -> Iterator[Finding]:
+    """One finding after the other: Python, packages, memory, disk, accelerator, shipped files."""
+    version = platform.python_version()
+    yield Finding(sys.version_info >= PYTHON, f"Python {version}", "install Python 3.11 or newer")
+    yield from _packages()
+    memory = psutil.virtual_memory().available / 1e9
+    remedy = "close other programs: a chapter needs up to 1 GB, the browser some more"
+    yield Finding(memory >= MEMORY_GB, f"{memory:.1f} GB of free memory", remedy)
+    disk = shutil.disk_usage(ROOT).free / 1e9
+    yield Finding(
+        disk >= DISK_GB, f"{disk:.1f} GB of free disk", f"free some: the site and its cache need {DISK_GB} GB"
+    )
+    try:
+        yield Finding(True, f"Models run on {choose_device().reason}")
+    except CourseError as error:
+        yield Finding(False, f"Device: {error.what}: {error.rule}", error.remedy)
+    yield from _files()
+
+
+def _packages() -> Iterator[Finding]:
+    wanted = [Requirement(line) for line in importlib.metadata.requires("course-utils") or [] if "extra ==" not in line]
+    wrong = []
+    for requirement in wanted:
+        try:
+            version = importlib.metadata.version(requirement.name)
+        except importlib.metadata.PackageNotFoundError:
+            wrong.append(f"{requirement.name} is missing")
+            continue
+        if not requirement.specifier.contains(version, prereleases=True):
+            wrong.append(f"{requirement.name} is {version}, not {requirement.specifier}")
+    says = (
+        "; ".join(wrong) or f"{len(wanted)} packages in the versions that the course needs (torch {torch.__version__})"
+    )
+    yield Finding(not wrong, says, "run `python -m pip install -r requirements.txt`")
+
+
+def _files() -> Iterator[Finding]:
+    wanted = {corpus.DATA / name: entry["sha256"] for name, entry in corpus.manifest()["files"].items()}
+    for name in checkpoints.SHIPPED:
+        card = checkpoints.WEIGHTS / f"{name}.json"
+        digest = json.loads(card.read_text("utf-8"))["sha256"] if card.exists() else "its card is missing"
+        wanted[checkpoints.WEIGHTS / f"{name}.safetensors"] = digest
+    wrong = []
+    for path, digest in wanted.items():
+        if not path.exists():
+            wrong.append(f"{path.name} is missing")
+        elif hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+            wrong.append(f"{path.name} is damaged (its SHA-256 is not the recorded one)")
+    says = "; ".join(wrong) or f"{len(wanted)} shipped files, whole: texts, tokenizers, models"
+    yield Finding(not wrong, says, "fetch the repository again (`git checkout -- course_utils`)")
+
+
+def report() -> bool:
+    """Print every finding with what to do about it; true if the course can run here."""
+    findings = list(examine())
+    for finding in findings:
+        print(("✓ " if finding.good else "✗ ") + finding.says)
+        if not finding.good:
+            print(f"  → {finding.remedy}")
+    good = all(finding.good for finding in findings)
+    print("\nThis machine can run the course." if good else "\nMend what is marked ✗, then run this again.")
+    return good

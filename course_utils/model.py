@@ -1,0 +1,142 @@
+"""The attention-only transformer of [E21]: embed, let heads add to the residual stream, unembed.
+
+No MLPs, no biases, no LayerNorm, so every identity of the paper is exact here. Positions are added to what queries and
+keys read, in every layer, and never to the stream itself ("shortformer" positions, as in the paper).
+Rows are multiplied: a stream vector is x [d_model], and a matrix acts as x @ W.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from course_utils.config import ModelConfig
+from course_utils.errors import CourseError
+
+
+@dataclass
+class Cache:
+    """What `run_with_cache` keeps of one run."""
+
+    pattern: Float[Tensor, "n_layers batch n_heads query key"]  # attention; each row sums to 1
+    z: Float[Tensor, "n_layers batch n_heads pos d_head"]  # values, averaged by the pattern
+    resid: Float[Tensor, "n_layers_plus_1 batch pos d_model"]  # the stream before layer 0, after layer 0, ...
+    W_O: Float[Tensor, "n_layers n_heads d_head d_model"]
+
+    def head_out(self, layer: int, head: int) -> Float[Tensor, "batch pos d_model"]:
+        """What one head adds to the stream ([E21], "Attention Heads as Independent and Additive")."""
+        return self.z[layer, :, head] @ self.W_O[layer, head]
+
+
+class AttentionOnlyTransformer(nn.Module):
+    """Token ids in, logits out, with the tensor names and shapes of TransformerLens."""
+
+    def __init__(self, cfg: ModelConfig):
+        super().__init__()
+        self.cfg = cfg
+        L, H, M, D = cfg.n_layers, cfg.n_heads, cfg.d_model, cfg.d_head
+        self.W_E = nn.Parameter(torch.zeros(cfg.d_vocab, M))
+        self.W_pos = nn.Parameter(torch.zeros(cfg.n_ctx, M))
+        self.W_Q = nn.Parameter(torch.zeros(L, H, M, D))
+        self.W_K = nn.Parameter(torch.zeros(L, H, M, D))
+        self.W_V = nn.Parameter(torch.zeros(L, H, M, D))
+        self.W_O = nn.Parameter(torch.zeros(L, H, D, M))
+        self.W_U = nn.Parameter(torch.zeros(M, cfg.d_vocab))
+
+    @classmethod
+    def init(cls, cfg: ModelConfig, seed: int = 0) -> "AttentionOnlyTransformer":
+        """A model with random weights, drawn on the CPU: a seed gives the same start on every device."""
+        model, generator = cls(cfg), torch.Generator().manual_seed(seed)
+        spread = {"W_E": 0.5, "W_pos": 0.5, "W_O": cfg.d_model**-0.5 / max(1, 2 * cfg.n_layers) ** 0.5}
+        with torch.no_grad():
+            for name, weight in model.named_parameters():
+                weight.normal_(0, spread.get(name, cfg.d_model**-0.5), generator=generator)
+        return model
+
+    def forward(self, tokens: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos d_vocab"]:
+        """Logits of the next token at every position (fast path: patterns are not kept)."""
+        return self.stream(tokens) @ self.W_U
+
+    def stream(self, tokens: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos d_model"]:
+        """The residual stream after the last layer, by the fast path."""
+        x = self._embed(tokens)
+        for layer in range(self.cfg.n_layers):
+            x = x + self._attend_fast(x, layer)
+        return x
+
+    def run_with_cache(self, tokens: Int[Tensor, "batch pos"]) -> tuple[Float[Tensor, "batch pos d_vocab"], Cache]:
+        """Logits, and the attention patterns, head results and streams on the way (the path to read)."""
+        x = self._embed(tokens)
+        resid, patterns, zs = [x], [], []
+        for layer in range(self.cfg.n_layers):
+            pattern = self.attention_scores(x, layer).softmax(dim=-1)
+            v = torch.einsum("bpm,hmd->bhpd", x, self.W_V[layer])
+            z = pattern @ v  # move: average the values
+            x = x + torch.einsum("bhpd,hdm->bpm", z, self.W_O[layer])  # write: every head adds
+            resid.append(x), patterns.append(pattern), zs.append(z)
+        B, P, H, D = *tokens.shape, self.cfg.n_heads, self.cfg.d_head
+        cache = Cache(
+            pattern=torch.stack(patterns) if patterns else x.new_zeros(0, B, H, P, P),
+            z=torch.stack(zs) if zs else x.new_zeros(0, B, H, P, D),
+            resid=torch.stack(resid),
+            W_O=self.W_O,
+        )
+        return x @ self.W_U, cache
+
+    def attention_scores(
+        self, x: Float[Tensor, "batch pos d_model"], layer: int
+    ) -> Float[Tensor, "batch n_heads query key"]:
+        """Scores before the softmax, divided by √d_head; −∞ where a key lies after its query."""
+        at = x + self.W_pos[: x.shape[1]]  # queries and keys read positions, values don't
+        q = torch.einsum("bpm,hmd->bhpd", at, self.W_Q[layer])
+        k = torch.einsum("bpm,hmd->bhpd", at, self.W_K[layer])
+        scores = q @ k.transpose(-1, -2) / self.cfg.d_head**0.5
+        future = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).triu(1)
+        return scores.masked_fill(future, float("-inf"))
+
+    def _embed(self, tokens: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos d_model"]:
+        check_tokens(tokens, self.cfg)
+        return F.embedding(tokens, self.W_E)
+
+    def _attend_fast(self, x: Float[Tensor, "batch pos d_model"], layer: int) -> Float[Tensor, "batch pos d_model"]:
+        """The same sum over heads with the heads' matrices side by side and PyTorch's fused attention."""
+        H, M, D = self.cfg.n_heads, self.cfg.d_model, self.cfg.d_head
+        at = x + self.W_pos[: x.shape[1]]
+
+        def read(source, W):  # [H, M, D] -> one matrix [M, H*D]: all heads in one product
+            return (source @ W.permute(1, 0, 2).reshape(M, H * D)).unflatten(-1, (H, D)).transpose(1, 2)
+
+        q, k, v = read(at, self.W_Q[layer]), read(at, self.W_K[layer]), read(x, self.W_V[layer])
+        if x.is_cuda:
+            z = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        else:  # with heads this small two batched products are 1.5 times as fast on a CPU
+            future = torch.full((x.shape[1], x.shape[1]), float("-inf"), device=x.device, dtype=q.dtype).triu(1)
+            scores = torch.baddbmm(future, q.flatten(0, 1), k.flatten(0, 1).transpose(1, 2), alpha=D**-0.5)
+            z = (scores.softmax(-1) @ v.flatten(0, 1)).unflatten(0, (-1, H))
+        return z.transpose(1, 2).flatten(-2) @ self.W_O[layer].reshape(H * D, M)
+
+
+def check_tokens(tokens: Tensor, cfg: ModelConfig) -> None:
+    """Raise CourseError unless `tokens` are integer ids [batch, pos] that this model can read."""
+    shape = list(tokens.shape)
+    if tokens.ndim != 2 or 0 in shape:
+        raise CourseError(
+            f"tokens of shape {shape}", "they must be [batch, pos], not empty", "add a batch axis: tokens[None]"
+        )
+    if tokens.is_floating_point() or tokens.dtype == torch.bool:
+        raise CourseError(f"tokens of dtype {tokens.dtype}", "they must be integer ids", "use tokenizer.encode(text)")
+    if tokens.shape[1] > cfg.n_ctx:
+        raise CourseError(
+            f"a context of {tokens.shape[1]} tokens",
+            f"this model reads {cfg.n_ctx} at most",
+            "cut it with course_utils.windows",
+        )
+    low, high = tokens.min().item(), tokens.max().item()
+    if low < 0 or high >= cfg.d_vocab:
+        raise CourseError(
+            f"token ids from {low} to {high}",
+            f"this model knows 0 to {cfg.d_vocab - 1}",
+            f"use load_tokenizer({cfg.d_vocab}), the model's own",
+        )

@@ -1,0 +1,130 @@
+"""What heads and models do, measured by behaviour: the scores of [O22], and losses by position.
+
+Definitions and their pitfalls stand in the appendix on notation. All losses are in nats.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from course_utils.corpus import common_tokens
+from course_utils.errors import CourseError
+from course_utils.model import AttentionOnlyTransformer
+
+EARLY, LATE = slice(32, 64), slice(192, 255)  # positions that the in-context score compares, at context 256
+
+
+@torch.no_grad()
+def loss_by_position(
+    model: AttentionOnlyTransformer, windows: Int[Tensor, "n n_ctx"], batch: int = 16
+) -> Float[Tensor, "n n_ctx_minus_1"]:
+    """Column p: the loss of the prediction made at position p, of the token at p + 1."""
+    rows = []
+    for tokens in _batches(model, windows, batch):
+        logits = model(tokens)[:, :-1]
+        rows.append(
+            F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten(), reduction="none").view_as(tokens[:, 1:])
+        )
+    return torch.cat(rows).cpu()
+
+
+def mean_loss(model: AttentionOnlyTransformer, windows: Int[Tensor, "n n_ctx"]) -> float:
+    """Mean loss over all predictions but those made at position 0, from the start token alone."""
+    return loss_by_position(model, windows)[:, 1:].double().mean().item()
+
+
+def repeated_tokens(
+    d_vocab: int, n: int = 64, shortest: int = 40, longest: int = 100, seed: int = 0
+) -> tuple[Int[Tensor, "n pos"], Int[Tensor, " n"]]:
+    """Sequences of the start token, N random tokens and the same N again; and each sequence's N.
+
+    N is uniform in shortest…longest: a fixed N would let a head pass that looks a fixed number of tokens back. Tokens
+    are uniform over the common ones. Shorter sequences are filled up with start tokens at the end.
+    """
+    if not 1 <= shortest <= longest:
+        raise CourseError(f"repeats of {shortest} to {longest}", "1 ≤ shortest ≤ longest must hold", "use 40 and 100")
+    generator = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(shortest, longest + 1, (n,), generator=generator)
+    pool = common_tokens(d_vocab)
+    tokens = torch.zeros(n, 1 + 2 * longest, dtype=torch.long)
+    for row, N in zip(tokens, lengths.tolist(), strict=True):
+        once = pool[torch.randint(len(pool), (N,), generator=generator)]
+        row[1 : 1 + 2 * N] = once.repeat(2)
+    return tokens, lengths
+
+
+@torch.no_grad()
+def prefix_matching_scores(
+    model: AttentionOnlyTransformer, n: int = 64, shortest: int = 40, longest: int = 100, seed: int = 0, batch: int = 16
+) -> Float[Tensor, "n_layers n_heads"]:
+    """Mean attention, over the second copy, from each token to the successors of its earlier occurrences [O22]."""
+    longest = min(longest, (model.cfg.n_ctx - 1) // 2)
+    tokens, lengths = repeated_tokens(model.cfg.d_vocab, n, min(shortest, longest), longest, seed)
+    total, count = 0.0, 0
+    for part, N in zip(tokens.split(batch), lengths.split(batch), strict=True):
+        position = torch.arange(part.shape[1])
+        query = (position > N[:, None]) & (position <= 2 * N[:, None])  # [batch, pos]: in the second copy
+        target = successors(part) & query[:, :, None]
+        pattern = model.run_with_cache(part.to(model.W_E.device))[1].pattern.cpu()
+        total = total + torch.einsum("lbhqk,bqk->lh", pattern, target.float())
+        count += query.sum().item()
+    return total / count
+
+
+def successors(tokens: Int[Tensor, "batch pos"]) -> Tensor:
+    """[batch, query, key]: true where the key follows an earlier occurrence of the query's token."""
+    same = tokens[:, :, None] == tokens[:, None, :]  # same[q, j]: token q equals token j
+    earlier = same & torch.ones_like(same[0]).tril(-1)  # j < q
+    return F.pad(earlier, (1, 0))[:, :, :-1]  # key j + 1
+
+
+@torch.no_grad()
+def previous_token_scores(
+    model: AttentionOnlyTransformer, windows: Int[Tensor, "n n_ctx"], batch: int = 16
+) -> Float[Tensor, "n_layers n_heads"]:
+    """Mean of pattern[i, i − 1] over i ≥ 2 on text."""
+    total = 0.0
+    for tokens in _batches(model, windows, batch):
+        pattern = model.run_with_cache(tokens)[1].pattern
+        total = total + pattern.diagonal(offset=-1, dim1=-2, dim2=-1)[..., 1:].mean(-1).sum(1).cpu()
+    return total / len(windows)
+
+
+def in_context_score(
+    losses: Float[Tensor, "n n_ctx_minus_1"], document: Int[Tensor, " n"], draws: int = 1000, seed: int = 0
+) -> tuple[float, float, float]:
+    """Mean loss late in the context less that early in it (below 0: context helps), with a 95 % bootstrap interval.
+
+    `losses` from `loss_by_position`; `document`: which document each window is from (`corpus.window_documents`):
+    documents are resampled whole, since windows of one document are alike.
+    """
+    if losses.shape[1] < LATE.stop:
+        rule = f"the score compares positions {EARLY.start}…{EARLY.stop - 1} and {LATE.start}…{LATE.stop - 1}"
+        raise CourseError(f"losses at {losses.shape[1]} positions", rule, "use windows of 256 tokens")
+    difference = (losses[:, LATE].mean(1) - losses[:, EARLY].mean(1)).double()
+    low, high = bootstrap(difference, document, draws, seed)
+    return difference.mean().item(), low, high
+
+
+def bootstrap(
+    values: Float[Tensor, " n"], document: Int[Tensor, " n"], draws: int = 1000, seed: int = 0
+) -> tuple[float, float]:
+    """95 % interval of the mean of `values` when whole documents are drawn again with replacement."""
+    _, index = np.unique(np.asarray(document), return_inverse=True)
+    sums, sizes = np.bincount(index, weights=np.asarray(values, dtype=float)), np.bincount(index)
+    drawn = np.random.default_rng(seed).integers(len(sums), size=(draws, len(sums)))
+    low, high = np.quantile(sums[drawn].sum(1) / sizes[drawn].sum(1), [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _batches(model: AttentionOnlyTransformer, windows: Tensor, size: int) -> Iterator[Tensor]:
+    if windows.ndim != 2 or not len(windows):
+        raise CourseError(
+            f"windows of shape {list(windows.shape)}", "they must be [n, n_ctx], not empty", "use windows()"
+        )
+    for part in windows.split(size):
+        yield part.to(model.W_E.device)

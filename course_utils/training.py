@@ -1,0 +1,378 @@
+"""Training: Muon for the heads, AdamW for the rest, resumable to the last bit, on one process or several.
+
+`python -m course_utils train NAME` calls `train` (attention models) or `train_on_bigrams` (the zero-layer model).
+"""
+
+import json
+import os
+import platform
+import time
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import psutil
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from course_utils import checkpoints, circuits, corpus, scores
+from course_utils.config import ModelConfig, TrainConfig
+from course_utils.device import choose_device
+from course_utils.errors import CourseError
+from course_utils.model import AttentionOnlyTransformer
+
+RECIPES = {
+    "zero-layer": (ModelConfig(n_layers=0), TrainConfig(steps=400)),
+    "one-layer": (ModelConfig(n_layers=1), TrainConfig(steps=4_000)),
+    "two-layer": (ModelConfig(n_layers=2), TrainConfig(steps=7_500)),
+}
+# The text whose attention patterns are kept through training: names come back, so there is something to induce.
+FIXED_TEXT = """def mean(values):
+    total = sum(values)
+    return total / len(values)
+
+def spread(values):
+    centre = mean(values)
+    return max(values) - centre
+"""
+FIXED_LENGTH = 48
+
+
+@dataclass
+class Log:
+    """What a run records as it goes, in plain arrays; `save` writes it as one .npz without pickles."""
+
+    step: list[int] = field(default_factory=list)  # training loss, one entry every 10 steps
+    loss: list[float] = field(default_factory=list)
+    eval_step: list[int] = field(default_factory=list)
+    validation_loss: list[float] = field(default_factory=list)  # on 96 windows
+    in_context: list[float] = field(default_factory=list)  # on the same windows: noisier than the final score
+    prefix_matching: list[Tensor] = field(default_factory=list)  # [n_layers, n_heads]
+    previous_token: list[Tensor] = field(default_factory=list)
+    snap_step: list[int] = field(default_factory=list)  # logarithmic steps
+    pattern: list[Tensor] = field(default_factory=list)  # [n_layers, n_heads, 48, 48], 255 is an attention of 1
+    composition: list[Tensor] = field(default_factory=list)  # [3 (K, Q, V), earlier head, later head], no baseline
+
+    def tensors(self) -> dict[str, Tensor]:
+        plain = {
+            key: torch.tensor(value) for key, value in vars(self).items() if not (value and torch.is_tensor(value[0]))
+        }
+        return plain | {key: torch.stack(value) for key, value in vars(self).items() if key not in plain}
+
+    @classmethod
+    def from_tensors(cls, tensors: dict[str, Tensor]) -> "Log":
+        return cls(**{key: list(value) if value.ndim > 1 else value.tolist() for key, value in tensors.items()})
+
+    def save(self, path: Path, tokens_per_step: int) -> None:
+        arrays = {key: value.numpy() for key, value in self.tensors().items()}
+        partial = path.with_name("partial-" + path.name)
+        np.savez_compressed(partial, tokens_per_step=tokens_per_step, **arrays)
+        os.replace(partial, path)
+
+
+class HeadMuon(torch.optim.Optimizer):
+    """`torch.optim.Muon` on every head's matrix at once: parameters [..., rows, columns], a batch of matrices.
+
+    torch's own takes one matrix at a time: on two CPU cores 0.20 s a step for the 96 matrices of the two-layer model,
+    as much as the rest of the step; batched 0.015 s. A test holds the two equal.
+    """
+
+    def __init__(self, params, lr: float, momentum: float = 0.95, weight_decay: float = 0.1):
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure=None) -> None:
+        for group in self.param_groups:
+            for p in group["params"]:
+                mean = self.state[p].setdefault("momentum", torch.zeros_like(p))
+                mean.lerp_(p.grad, 1 - group["momentum"])
+                update = orthogonalise(p.grad.lerp(mean, group["momentum"]))  # Nesterov
+                p.mul_(1 - group["lr"] * group["weight_decay"])
+                p.add_(update, alpha=-group["lr"] * 0.2 * max(p.shape[-2:]) ** 0.5)  # as large as AdamW's updates
+
+
+def orthogonalise(X: Float[Tensor, "*batch rows columns"], steps: int = 5) -> Float[Tensor, "*batch rows columns"]:
+    """Roughly U Vᵀ of X = U S Vᵀ: every direction alike. Newton-Schulz iteration [jordan2024]."""
+    a, b, c = 3.4445, -4.775, 2.0315
+    tall = X.shape[-2] > X.shape[-1]
+    X = X.mT if tall else X
+    X = X / (X.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    for _ in range(steps):
+        A = X @ X.mT
+        X = a * X + (b * A + c * A @ A) @ X
+    return X.mT if tall else X
+
+
+class Optimiser:
+    """Muon on the heads' matrices, AdamW on embedding, positions and unembedding."""
+
+    def __init__(self, model: AttentionOnlyTransformer, cfg: TrainConfig):
+        self.cfg, self.model = cfg, model
+        tables = [model.W_E, model.W_pos, model.W_U]
+        self._parts = [
+            (HeadMuon([model.W_Q, model.W_K, model.W_V, model.W_O], lr=cfg.lr), cfg.lr),
+            (torch.optim.AdamW(tables, lr=cfg.lr_adam, betas=(0.9, 0.98), weight_decay=0.0, fused=True), cfg.lr_adam),
+        ]
+
+    def step(self, step: int) -> None:
+        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        for part, lr in self._parts:
+            part.param_groups[0]["lr"] = lr * self.cfg.rate(step)
+            part.step()
+        self.model.zero_grad(set_to_none=True)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The optimisers' memory, flat, by name."""
+        return {
+            f"{n}/{i}/{name}": torch.as_tensor(value)
+            for n, (part, _) in enumerate(self._parts)
+            for i, state in part.state_dict()["state"].items()
+            for name, value in state.items()
+        }
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        states: list[dict[int, dict]] = [{} for _ in self._parts]
+        for key, value in tensors.items():
+            n, i, name = key.split("/")
+            states[int(n)].setdefault(int(i), {})[name] = value
+        for (part, _), state in zip(self._parts, states, strict=True):
+            part.load_state_dict({"state": state, "param_groups": part.state_dict()["param_groups"]})
+
+
+def sample_windows(ids: Tensor, starts: Tensor, n_ctx: int, cfg: TrainConfig, step: int) -> Int[Tensor, "batch n_ctx"]:
+    """The windows of one step: a function of seed and step alone."""
+    generator = torch.Generator().manual_seed(cfg.seed * 1_000_003 + step)
+    return corpus.windows(ids, n_ctx, starts[torch.randint(len(starts), (cfg.batch,), generator=generator)])
+
+
+def next_token_loss(model: AttentionOnlyTransformer, tokens: Int[Tensor, "batch n_ctx"], chunk: int = 1024) -> Tensor:
+    """Mean loss over all positions but 0, in bf16 products with a float32 softmax, 1 024 rows of logits at a time.
+
+    Measured on two CPU cores at 4 064 × 384 × 4 096: 72 ms forward and backward, against 83 ms for
+    `linear_cross_entropy` (whose loss is then bf16 too) and 243 ms for its own chunks.
+    """
+    autocast = torch.autocast(tokens.device.type, torch.bfloat16) if tokens.device.type != "mps" else nullcontext()
+    with autocast:
+        x, target = model.stream(tokens)[:, 1:-1].flatten(0, 1), tokens[:, 2:].flatten()
+        total = x.new_zeros((), dtype=torch.float32)
+        for rows, answers in zip(x.split(chunk), target.split(chunk), strict=True):
+            total = total + F.cross_entropy((rows @ model.W_U).float(), answers, reduction="sum")
+    return total / len(target)
+
+
+def train(
+    name: str, model_cfg: ModelConfig, cfg: TrainConfig, out: Path, resume: bool = False, save_every: int = 250,
+    eval_every: int = 100, stop_at: int | None = None, command: str = "",
+) -> AttentionOnlyTransformer:  # fmt: skip
+    """Train an attention model and write `name.safetensors`, its card and its log into `out`.
+
+    Every `save_every` steps the whole state goes to `name.state.safetensors`, atomically; with `resume` the run goes
+    on from there to the result that an uninterrupted run gives, on the CPU bit for bit (with the same number of
+    threads). `stop_at` ends early, as an interruption would. Under torchrun each process takes its part of each batch.
+    """
+    rank, world = _join_processes()
+    device, reason = choose_device()
+    state_path, out = Path(out) / f"{name}.state.safetensors", Path(out)
+    if cfg.batch % world:
+        raise CourseError(f"batch {cfg.batch}", f"it must divide by the {world} processes", "change --batch")
+    ids = corpus.load_text("train", cfg.d_vocab, full=cfg.text == "full")
+    starts = corpus.window_starts(ids, model_cfg.n_ctx)
+    model = AttentionOnlyTransformer.init(model_cfg, cfg.seed).to(device)
+    optimiser, log, first, seconds = Optimiser(model, cfg), Log(), 0, 0.0
+    if resume and state_path.exists():
+        first, seconds, log = _load_state(state_path, model, optimiser, cfg)
+    meter = _Meter(model, cfg)
+    eval_steps = set(range(0, cfg.steps, eval_every)) | {cfg.steps}
+    snap_steps = snapshot_steps(cfg.steps)
+    began, recent = time.perf_counter() - seconds, []
+    bar = tqdm(range(first, cfg.steps), desc=name, initial=first, total=cfg.steps, disable=rank > 0, unit="step")
+    if rank == 0:
+        bar.write(f"training {name} on {reason}")
+    for step in range(first, cfg.steps + 1):
+        if rank == 0 and (step in eval_steps or step in snap_steps) and not (step == first and step in log.eval_step):
+            meter.measure(log, step, step in eval_steps, step in snap_steps)
+        if rank == 0 and step > first and (step % save_every == 0 or step in (cfg.steps, stop_at)):
+            _save_state(state_path, model, optimiser, cfg, log, step, time.perf_counter() - began)
+        if step in (cfg.steps, stop_at):
+            break
+        tokens = sample_windows(ids, starts, model_cfg.n_ctx, cfg, step)[rank::world].to(device)
+        loss = next_token_loss(model, tokens)
+        loss.backward()
+        if world > 1:
+            loss = _average(model, loss.detach(), world)
+        optimiser.step(step)
+        if step % 10 == 0:
+            recent.append(loss.item())
+            log.step.append(step), log.loss.append(recent[-1])
+            rate = (
+                (step + 1 - first)
+                * cfg.batch
+                * (model_cfg.n_ctx - 1)
+                / max(1e-9, time.perf_counter() - began - seconds)
+            )
+            bar.set_postfix(loss=f"{np.mean(recent[-10:]):.3f}", tokens_s=f"{rate:.0f}", **meter.last, refresh=False)
+        bar.update()
+    bar.close()
+    if rank == 0 and stop_at is None:
+        log.save(out / f"{name}.log.npz", cfg.batch * (model_cfg.n_ctx - 1))
+        card = make_card(model, cfg, time.perf_counter() - began, reason, command)
+        checkpoints.save_model(model, name, card, out)
+    if world > 1:
+        dist.destroy_process_group()
+    return model
+
+
+def snapshot_steps(steps: int, n: int = 40) -> set[int]:
+    """Some 40 steps, closer together early in the run."""
+    return {0, *np.unique(np.geomspace(1, steps, n).round().astype(int)).tolist()}
+
+
+class _Meter:
+    """Measures scores during training, on few windows: the log shows when things happen, not their final values."""
+
+    def __init__(self, model: AttentionOnlyTransformer, cfg: TrainConfig):
+        self.model, self.last = model, {}
+        text = corpus.load_text("validation", cfg.d_vocab)
+        self.windows = corpus.windows(text, model.cfg.n_ctx)
+        self.windows = self.windows[:: max(1, len(self.windows) // 96)][:96]
+        ids = corpus.load_tokenizer(cfg.d_vocab).encode(FIXED_TEXT)
+        self.fixed = torch.tensor([[0, *ids][:FIXED_LENGTH]], device=model.W_E.device)
+
+    def measure(self, log: Log, step: int, evaluate: bool, snap: bool) -> None:
+        if evaluate:
+            with torch.autocast(self.fixed.device.type, torch.bfloat16):
+                losses = scores.loss_by_position(self.model, self.windows)
+            late = (
+                losses[:, scores.LATE].mean() - losses[:, scores.EARLY].mean() if losses.shape[1] > 254 else torch.nan
+            )
+            prefix = scores.prefix_matching_scores(self.model, n=32)
+            previous = scores.previous_token_scores(self.model, self.windows[:16])
+            log.eval_step.append(step), log.validation_loss.append(losses[:, 1:].mean().item())
+            log.in_context.append(float(late)), log.prefix_matching.append(prefix), log.previous_token.append(previous)
+            self.last = {"prefix": f"{prefix.max():.2f}", "previous": f"{previous.max():.2f}"}
+        if snap:
+            with torch.no_grad():
+                pattern = self.model.run_with_cache(self.fixed)[1].pattern[:, 0]
+                log.snap_step.append(step), log.pattern.append((pattern * 255).round().byte().cpu())
+                if self.model.cfg.n_layers == 2:
+                    by_kind = circuits.composition_scores(self.model)
+                    log.composition.append(torch.stack([by_kind[kind] for kind in "KQV"]).cpu())
+
+
+def train_on_bigrams(
+    d_model: int, steps: int, rate: float = 0.02, seed: int = 0, holdout=None, counts=None, check_every: int = 20
+) -> tuple[AttentionOnlyTransformer, list[tuple[int, float]]]:
+    """A zero-layer model of rank `d_model` fitted to the bigram counts themselves, all of them at each step.
+
+    A zero-layer model sees a text only through its bigrams, so this is the same training without sampling noise. The
+    rate falls to zero as a cosine. With `holdout` (a count table kept out of `counts`) its loss is recorded every
+    `check_every` steps. Returns the model on the CPU and that record of (step, loss).
+    """
+    counts = corpus.bigram_counts() if counts is None else counts
+    device = choose_device().device
+    model = AttentionOnlyTransformer.init(ModelConfig(n_layers=0, d_model=d_model, d_vocab=counts.shape[0]), seed)
+    model = model.to(device)
+    weight = torch.from_numpy(counts.toarray()).float().to(device)
+    weight /= weight.sum()
+    optimiser = torch.optim.AdamW([model.W_E, model.W_U], lr=rate, betas=(0.9, 0.98), weight_decay=0.0)
+    record = []
+    for step in tqdm(range(steps), desc=f"rank {d_model}", unit="step", leave=False):
+        if holdout is not None and step % check_every == 0:
+            record.append((step, bigram_loss(model, holdout)))
+        optimiser.param_groups[0]["lr"] = rate * 0.5 * (1 + np.cos(np.pi * step / steps)) * min(1, (step + 1) / 10)
+        for rows in torch.arange(len(weight), device=device).split(1024):
+            with torch.autocast(device.type, torch.bfloat16):
+                logits = model.W_E[rows] @ model.W_U
+            part = weight[rows]
+            loss = (part.sum(1) * logits.float().logsumexp(1)).sum() - (part * logits).sum()
+            loss.backward()
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+    if holdout is not None:
+        record.append((steps, bigram_loss(model, holdout)))
+    return model.cpu(), record
+
+
+@torch.no_grad()
+def bigram_loss(model: AttentionOnlyTransformer, counts) -> float:
+    """Mean loss in nats of a zero-layer model on the pairs of a count table, 512 rows of logits at a time."""
+    total = 0.0
+    for rows in torch.arange(counts.shape[0]).split(512):
+        part = torch.from_numpy(counts[rows.numpy()].toarray()).float().to(model.W_E.device)
+        total -= (part * (model.W_E[rows.to(model.W_E.device)] @ model.W_U).log_softmax(1)).sum().item()
+    return total / counts.sum()
+
+
+@torch.no_grad()
+def make_card(model: AttentionOnlyTransformer, cfg: TrainConfig, seconds: float, reason: str, command: str) -> dict:
+    """How a model came to be: what `load_card` reads."""
+    loss = scores.mean_loss(model, corpus.windows(corpus.load_text("validation", cfg.d_vocab), model.cfg.n_ctx))
+    return {
+        "command": command,
+        "training": cfg.to_dict(),
+        "tokens": cfg.steps * cfg.batch * (model.cfg.n_ctx - 1) if model.cfg.n_layers else None,
+        "seconds": round(seconds),
+        "machine": machine(reason),
+        "validation_loss": round(loss, 4),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def machine(reason: str) -> str:
+    memory = psutil.virtual_memory().total / 2**30
+    return f"{platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GiB; {reason}"
+
+
+def _save_state(path: Path, model, optimiser: Optimiser, cfg: TrainConfig, log: Log, step: int, seconds: float) -> None:
+    tensors = {f"model/{key}": value.detach() for key, value in model.state_dict().items()}
+    tensors |= {f"optimiser/{key}": value for key, value in optimiser.tensors().items()}
+    tensors |= {f"log/{key}": value for key, value in log.tensors().items()}
+    about = {"step": step, "seconds": seconds, "threads": torch.get_num_threads(), "training": cfg.to_dict()}
+    about["config"] = model.cfg.to_dict()
+    checkpoints.write_tensors(path, {k: v.cpu().contiguous() for k, v in tensors.items()}, {"about": json.dumps(about)})
+
+
+def _load_state(path: Path, model, optimiser: Optimiser, cfg: TrainConfig) -> tuple[int, float, Log]:
+    tensors, about = checkpoints.read_tensors(path), checkpoints.read_about(path)
+    same = {"config": model.cfg.to_dict(), "training": cfg.to_dict()}
+    for part, mine in same.items():
+        other = {key: (about[part].get(key), value) for key, value in mine.items() if about[part].get(key) != value}
+        if other:
+            key, (was, now) = next(iter(other.items()))
+            remedy = f"use the same value, or delete {path.name} to begin again"
+            raise CourseError(f"{key} is {now}", f"the interrupted run had {was}", remedy)
+    if about["threads"] != torch.get_num_threads():
+        now = torch.get_num_threads()
+        print(f"The interrupted run used {about['threads']} threads, this one {now}: last bits may differ.")
+
+    def section(name: str) -> dict[str, Tensor]:
+        return {key.removeprefix(name + "/"): value for key, value in tensors.items() if key.startswith(name + "/")}
+
+    with torch.no_grad():
+        for key, value in section("model").items():
+            model.state_dict()[key].copy_(value)
+    optimiser.load(section("optimiser"))
+    return about["step"], about["seconds"], Log.from_tensors(section("log"))
+
+
+def _join_processes() -> tuple[int, int]:
+    """(rank, number of processes): 0 and 1 unless torchrun started us."""
+    if "RANK" not in os.environ:
+        return 0, 1
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    return dist.get_rank(), dist.get_world_size()
+
+
+def _average(model: AttentionOnlyTransformer, loss: Tensor, world: int) -> Tensor:
+    for tensor in [loss, *(p.grad for p in model.parameters())]:
+        dist.all_reduce(tensor)
+        tensor /= world
+    return loss
