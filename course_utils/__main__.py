@@ -49,6 +49,9 @@ def _train(options: argparse.Namespace) -> None:
     command = "python -m course_utils train " + " ".join(
         [options.name] + [f"--{key.replace('_', '-')} {value}" for key, value in wishes.items() if value is not None]
     )
+    if options.name == "zero-layer":
+        training.train_zero_layer(cfg, options.out, command)
+        return
     training.train(options.name, model_cfg, cfg, options.out, options.resume, options.save_every, command=command)
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -49,7 +50,15 @@ def load_model(name: str, device: str | None = None, folder: Path = WEIGHTS) -> 
 
 def load_card(name: str, folder: Path = WEIGHTS) -> dict:
     """The card of a model: config, command, tokens, seconds, machine, losses, sha256."""
-    return json.loads((Path(folder) / f"{name}.json").read_text("utf-8"))
+    path = Path(folder) / f"{name}.json"
+    try:
+        card = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise CourseError(path.name, f"it is not a whole card ({error})", "fetch or train the model again") from error
+    missing = {"config", "sha256"} - set(card)
+    if missing:
+        raise CourseError(path.name, f"this card lacks {sorted(missing)}", "fetch or train the model again")
+    return card
 
 
 def save_model(model: AttentionOnlyTransformer, name: str, card: dict, folder: Path = WEIGHTS) -> Path:
@@ -110,6 +119,7 @@ def write_atomically(path: Path, raw: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(partial, path)
     except OSError as error:
-        partial.unlink(missing_ok=True) if os.access(path.parent, os.W_OK) else None
+        with suppress(OSError):  # nothing may be there to take away
+            partial.unlink()
         remedy = "free some space or choose another folder; the last good file is untouched"
         raise CourseError(f"{path}", f"it can't be written ({error.strerror})", remedy) from error

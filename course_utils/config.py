@@ -1,5 +1,6 @@
 """Sizes of a model and settings of a training run, each with the reason for its default."""
 
+import sys
 from dataclasses import asdict, dataclass, fields
 
 from course_utils.errors import CourseError
@@ -52,7 +53,8 @@ class TrainConfig:
         for name, (kind, low, high) in rules.items():
             value = getattr(self, name)
             right_kind = isinstance(value, int) or (kind is float and isinstance(value, float))
-            if isinstance(value, bool) or not right_kind or value < low or (high is not None and value > high):
+            highest = sys.float_info.max if high is None else high  # infinity and nan are no settings
+            if isinstance(value, bool) or not right_kind or not low <= value <= highest:
                 bounds = f"at least {low}" + (f" and at most {high}" if high is not None else "")
                 raise CourseError(
                     f"{name} is {value!r}", f"it must be a number ({kind.__name__}), {bounds}", f"change {name}"

@@ -52,13 +52,16 @@ class Tokenizer:
 
     def encode_batch(self, texts: list[str]) -> list[list[int]]:
         """`encode` for many texts, on all cores."""
-        if any(START in text for text in texts):
-            return [self.encode(text) for text in texts]
-        return [encoding.ids for encoding in self._inner.encode_batch_fast(texts)]
+        try:
+            if not any(START in text for text in texts):
+                return [encoding.ids for encoding in self._inner.encode_batch_fast(texts)]
+        except TypeError:
+            pass  # one of them is no text: `encode` says which and why
+        return [self.encode(text) for text in texts]
 
     def decode(self, ids) -> str:
         """The text of some ids; start tokens appear as `<|start|>`."""
-        ids = [int(i) for i in ids]
+        ids = ids.tolist() if isinstance(ids, Tensor) else [int(i) for i in ids]
         wrong = [i for i in ids if not 0 <= i < self.d_vocab]
         if wrong:
             raise CourseError(
@@ -109,7 +112,7 @@ def load_text(split: str, d_vocab: int = 4096, full: bool = False) -> Int[Tensor
             remedy = "run `python -m course_utils corpus` (it downloads 42 MB), or use the shipped text"
             raise CourseError("the full training text", "it is not in this folder", remedy)
         return torch.from_numpy(np.load(path).astype(np.int64))
-    ids = np.frombuffer(lzma.decompress(_read(f"{split}.u16.xz")), dtype="<u2").astype(np.int64)
+    ids = np.frombuffer(_decompress(f"{split}.u16.xz"), dtype="<u2").astype(np.int64)
     if d_vocab == VOCABULARIES[0]:
         return torch.from_numpy(ids)
     shipped = load_tokenizer(VOCABULARIES[0])
@@ -160,7 +163,11 @@ def windows(
     if not len(starts):
         rule = f"no document in it has the {length} that one context needs"
         raise CourseError(f"a text of {len(ids)} tokens", rule, "use a longer text or a smaller n_ctx")
-    text = ids[starts[:, None] + torch.arange(length)]
+    fits = 0 <= starts.min() and starts.max() <= len(ids) - length
+    text = ids[starts[:, None] + torch.arange(length)] if fits else None
+    if text is None or (text == start_id).any():
+        rule = f"from each of them {length} tokens of one document must follow, and the text has {len(ids)} in all"
+        raise CourseError(f"starts from {starts.min()} to {starts.max()}", rule, "take them from window_starts")
     return torch.cat([text.new_full((len(text), 1), start_id), text], dim=1)
 
 
@@ -195,7 +202,7 @@ def bigram_counts() -> scipy.sparse.csr_array:
 
     Pairs with the start token are left out. The whole text is larger than the part that ships.
     """
-    counts = np.frombuffer(lzma.decompress(_read("bigrams-4096.i32.xz")), dtype="<i4")
+    counts = np.frombuffer(_decompress("bigrams-4096.i32.xz"), dtype="<i4")
     lengths, columns, data = np.split(counts, [4096, 4096 + (len(counts) - 4096) // 2])
     return scipy.sparse.csr_array((data.astype(np.int64), columns, np.append(0, lengths.cumsum())), shape=(4096, 4096))
 
@@ -220,6 +227,13 @@ def _read(name: str) -> bytes:
     if not path.exists():
         raise CourseError(f"{name}", f"it should be in {DATA.name}/ and is not", "fetch the repository again")
     return path.read_bytes()
+
+
+def _decompress(name: str) -> bytes:
+    try:
+        return lzma.decompress(_read(name))
+    except lzma.LZMAError as error:
+        raise CourseError(name, f"it is damaged ({error})", "fetch the repository again") from error
 
 
 def manifest() -> dict:

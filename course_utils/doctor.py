@@ -48,7 +48,12 @@ def examine() -> Iterator[Finding]:
 
 
 def _packages() -> Iterator[Finding]:
-    wanted = [Requirement(line) for line in importlib.metadata.requires("course-utils") or [] if "extra ==" not in line]
+    try:
+        lines = importlib.metadata.requires("course-utils") or []
+    except importlib.metadata.PackageNotFoundError:
+        yield Finding(False, "The package course_utils is not installed", "run `python -m pip install --no-deps -e .`")
+        return
+    wanted = [Requirement(line) for line in lines if "extra ==" not in line]
     wrong = []
     for requirement in wanted:
         try:

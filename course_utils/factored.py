@@ -37,6 +37,7 @@ class FactoredMatrix:
         return self.A @ self.B
 
     def __matmul__(self, other: "FactoredMatrix | Tensor") -> "FactoredMatrix":
+        _check_product(self, other)
         if isinstance(other, FactoredMatrix):
             middle = self.B @ other.A  # rank × rank: give it to the side that keeps the rank low
             if middle.shape[0] <= middle.shape[1]:
@@ -45,6 +46,7 @@ class FactoredMatrix:
         return FactoredMatrix(self.A, self.B @ other)
 
     def __rmatmul__(self, other: Tensor) -> "FactoredMatrix":
+        _check_product(other, self)
         return FactoredMatrix(other @ self.A, self.B)
 
     def norm(self) -> Float[Tensor, ""]:
@@ -52,10 +54,12 @@ class FactoredMatrix:
         return ((self.A.T @ self.A) * (self.B @ self.B.T)).sum().clamp(min=0).sqrt()
 
     def trace(self) -> Float[Tensor, ""]:
+        self._check_square()
         return torch.einsum("ir,ri->", self.A, self.B)
 
     def eigenvalues(self) -> Float[Tensor, " rank"]:
         """The eigenvalues that can differ from zero: those of BA, rank × rank, since λ(AB) = λ(BA)."""
+        self._check_square()
         return torch.linalg.eigvals(self.B @ self.A)
 
     def svdvals(self) -> Float[Tensor, " rank"]:
@@ -64,3 +68,15 @@ class FactoredMatrix:
 
     def __repr__(self) -> str:
         return f"FactoredMatrix({self.shape[0]} × {self.shape[1]}, rank at most {self.A.shape[1]})"
+
+    def _check_square(self) -> None:
+        if self.shape[0] != self.shape[1]:
+            rule = "only a square matrix has a trace and eigenvalues"
+            raise CourseError(f"a matrix of shape {list(self.shape)}", rule, "use norm or svdvals")
+
+
+def _check_product(left: FactoredMatrix | Tensor, right: FactoredMatrix | Tensor) -> None:
+    shapes = list(left.shape), list(right.shape)
+    if [len(shape) for shape in shapes] != [2, 2] or shapes[0][1] != shapes[1][0]:
+        rule = "both must be matrices, the first with as many columns as the second has rows"
+        raise CourseError(f"a product of shapes {shapes[0]} and {shapes[1]}", rule, "check the order, or transpose one")

@@ -98,7 +98,7 @@ class AttentionOnlyTransformer(nn.Module):
 
     def _embed(self, tokens: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos d_model"]:
         check_tokens(tokens, self.cfg)
-        return F.embedding(tokens, self.W_E)
+        return F.embedding(tokens.long(), self.W_E)  # it takes no 16-bit ids
 
     def _attend_fast(self, x: Float[Tensor, "batch pos d_model"], layer: int) -> Float[Tensor, "batch pos d_model"]:
         """The same sum over heads with the heads' matrices side by side and PyTorch's fused attention."""
@@ -120,6 +120,9 @@ class AttentionOnlyTransformer(nn.Module):
 
 def check_tokens(tokens: Tensor, cfg: ModelConfig) -> None:
     """Raise CourseError unless `tokens` are integer ids [batch, pos] that this model can read."""
+    if not isinstance(tokens, Tensor):
+        remedy = "pass torch.tensor(tokenizer.encode(text))[None]"
+        raise CourseError(f"tokens of type {type(tokens).__name__}", "they must be a tensor of ids", remedy)
     shape = list(tokens.shape)
     if tokens.ndim != 2 or 0 in shape:
         raise CourseError(

@@ -1,7 +1,11 @@
 """The figures' one style: colour-blind safe, labelled, on a light ground that reads in light and dark pages."""
 
 import matplotlib.pyplot as plt
+import numpy as np
 from cycler import cycler
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle, FancyBboxPatch
 
 # Okabe and Ito's palette, which readers with any colour vision can tell apart, in the order in which we use it.
 BLUE, ORANGE, GREEN, PURPLE, SKY, RED, YELLOW, BLACK = (
@@ -34,3 +38,107 @@ def use_style() -> None:
             "image.cmap": SEQUENTIAL,
         }
     )
+
+def heatmap(values, rows: list[str], columns: list[str], *, label: str, centred=False, ax=None) -> Figure:
+    """A table of numbers as colours, one row per name in `rows`; `centred` puts zero in mid-scale."""
+    values = np.asarray(values)
+    if ax is None:
+        _, ax = plt.subplots(figsize=(1.8 + 0.34 * len(columns), 1.6 + 0.17 * len(rows)))
+    limit = np.abs(values).max()
+    scale = {"cmap": DIVERGING, "vmin": -limit, "vmax": limit} if centred else {"cmap": SEQUENTIAL}
+    image = ax.imshow(values, aspect="auto", interpolation="nearest", **scale)
+    ax.set_xticks(range(len(columns)), columns, rotation=90, fontfamily="monospace", fontsize=8)
+    ax.set_yticks(range(len(rows)), rows, fontsize=7)
+    ax.grid(False)
+    ax.figure.colorbar(image, ax=ax, label=label, pad=0.01)
+    return ax.figure
+
+
+def tables(values: dict, names: list[str], *, label: str) -> Figure:
+    """Tables with the same rows and columns side by side, on one colour scale; −∞ and NaN in grey."""
+    values = {title: np.asarray(table, dtype=float) for title, table in values.items()}
+    finite = np.concatenate([table[np.isfinite(table)] for table in values.values()])
+    colours = plt.get_cmap(SEQUENTIAL).with_extremes(bad="#CCCCCC")
+    size = 1.2 + 0.2 * len(names)
+    fig, axes = plt.subplots(1, len(values), figsize=(size * len(values), size), sharey=True)
+    for ax, (title, table) in zip(np.atleast_1d(axes), values.items(), strict=True):
+        shown = np.ma.masked_invalid(table)
+        image = ax.imshow(shown, cmap=colours, vmin=finite.min(), vmax=finite.max(), interpolation="nearest")
+        ax.set_xticks(range(len(names)), names, rotation=90, fontfamily="monospace", fontsize=8)
+        ax.set_yticks(range(len(names)), names, fontfamily="monospace", fontsize=8)
+        ax.set(title=title, xlabel="next token")
+        ax.grid(False)
+    np.atleast_1d(axes)[0].set_ylabel("present token")
+    fig.colorbar(image, ax=axes, label=label)
+    return fig
+
+
+def architecture(n_heads: int) -> Figure:
+    """The two-layer model drawn as one stream, left to right, that heads read from and add to."""
+    fig, ax = _canvas(10.6, 3.7)
+    _arrow(ax, (0.75, 0.9), (9.5, 0.9), SKY, lw=7)
+    _box(ax, 0.55, 0.9, "tokens\n$t$")
+    _box(ax, 1.75, 0.9, "embed\n$W_E$", YELLOW)
+    _box(ax, 8.8, 0.9, "unembed\n$W_U$", YELLOW)
+    ax.text(9.6, 0.9, "logits", va="center")
+    for layer, read in enumerate((2.75, 5.85)):
+        add = read + 2.05
+        heads = "\n".join(f"head {layer}.{h}" for h in (0, 1)) + f"\n⋮\nhead {layer}.{n_heads - 1}"
+        _box(ax, read + 1.05, 2.3, heads, width=1.15, height=1.3)
+        _arrow(ax, (read, 0.98), (read + 0.45, 2.3), ORANGE, "angle,angleA=90,angleB=0,rad=10")
+        _arrow(ax, (read + 1.65, 2.3), (add, 1.1), GREEN, "angle,angleA=0,angleB=90,rad=10")
+        ax.text(read - 0.08, 1.6, "read", color="#8A5F00", ha="right", va="center")
+        ax.text(add + 0.08, 1.6, "add", color="#00694D", va="center")
+        ax.add_patch(Circle((add, 0.9), 0.19, facecolor="white", edgecolor=BLACK, zorder=3))
+        ax.text(add, 0.89, "+", ha="center", va="center", fontsize=13, zorder=4)
+    ax.text(5.35, 3.35, "positions $W_{pos}$: into queries and keys only", ha="center", color="#555555")
+    after_layer = r"$x^{} = x^{} + \sum_h h(x^{})$"
+    formulas = r"$x^0 = t\,W_E$", after_layer.format(1, 0, 0), after_layer.format(2, 1, 1), r"$x^2\,W_U$"
+    for x, formula in zip((2.3, 4.8, 7.75, 9.85), formulas, strict=True):
+        ax.text(x, 0.2, formula, ha="center", va="center")
+    return fig
+
+
+def virtual_weights() -> Figure:
+    """Matrices that read from and write to the stream; products that join writers to later readers."""
+    fig, ax = _canvas(10.6, 3.5)
+    _arrow(ax, (0.2, 0.6), (10.3, 0.6), SKY, lw=7)
+    ax.text(0.25, 0.16, "the stream, $d_{model}$ wide", va="center")
+    writers = {"$W_E$": 1.3, "$W_O^1$": 4.5, "$W_O^2$": 8.0}
+    readers = {"$W_V^1$": 3.1, "$W_I^2$": 6.6, "$W_U$": 9.6}
+    for places, colour, ends in ((writers, GREEN, (1.3, 0.68)), (readers, ORANGE, (0.68, 1.3))):
+        for name, x in places.items():
+            _box(ax, x, 1.55, name, width=0.75, height=0.5, edge=colour)
+            _arrow(ax, (x, ends[0]), (x, ends[1]), colour)
+    for middle, name in ((3.8, "earlier head"), (7.3, "later head")):
+        outline = {"boxstyle": "round,pad=0.04", "facecolor": "none", "edgecolor": "#999999", "ls": ":"}
+        ax.add_patch(FancyBboxPatch((middle - 1.15, 1.2), 2.3, 0.7, **outline))
+        ax.text(middle, 1.02, name, ha="center", va="center", fontsize=9, color="#555555")
+    products = (("$W_O^1$", "$W_I^2$", 2.2), ("$W_E$", "$W_I^2$", 3.2), ("$W_O^1$", "$W_U$", 2.95))
+    for start, end, top in products:
+        a, b = writers[start], readers[end]
+        _arrow(ax, (a, 1.86), (b, 1.86), PURPLE, f"arc3,rad={-2 * (top - 1.86) / (b - a)}", ls=(0, (4, 2)))
+        name = (start + end).replace("$$", "\\,")
+        background = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+        ax.text((a + b) / 2, top, name, ha="center", va="center", color="#8C4A6F", bbox=background)
+    return fig
+
+
+def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
+    """An empty sheet for a drawing, in its own units."""
+    fig, ax = plt.subplots(figsize=(0.75 * width, 0.75 * height))
+    ax.set(xlim=(0, width), ylim=(0, height))
+    ax.axis("off")
+    return fig, ax
+
+
+def _box(ax, x: float, y: float, text: str, fill="white", width=0.95, height=0.7, edge=BLACK) -> None:
+    corner, style = (x - width / 2, y - height / 2), "round,pad=0.03"
+    box = FancyBboxPatch(corner, width, height, boxstyle=style, facecolor=fill, edgecolor=edge, zorder=3)
+    ax.add_patch(box)
+    ax.text(x, y, text, ha="center", va="center", fontsize=9, zorder=4)
+
+
+def _arrow(ax, start: tuple, end: tuple, colour: str, path: str = "arc3", **line) -> None:
+    style = {"arrowstyle": "-|>", "lw": 1.5, "color": colour, "connectionstyle": path, "shrinkA": 0, "shrinkB": 0}
+    ax.annotate("", end, start, arrowprops=style | line)

@@ -27,7 +27,7 @@ from course_utils.errors import CourseError
 from course_utils.model import AttentionOnlyTransformer
 
 RECIPES = {
-    "zero-layer": (ModelConfig(n_layers=0), TrainConfig(steps=400)),
+    "zero-layer": (ModelConfig(n_layers=0), TrainConfig(steps=200, lr_adam=0.02)),
     "one-layer": (ModelConfig(n_layers=1), TrainConfig(steps=4_000)),
     "two-layer": (ModelConfig(n_layers=2), TrainConfig(steps=7_500)),
 }
@@ -194,7 +194,8 @@ def train(
     if rank == 0:
         bar.write(f"training {name} on {reason}")
     for step in range(first, cfg.steps + 1):
-        if rank == 0 and (step in eval_steps or step in snap_steps) and not (step == first and step in log.eval_step):
+        # What was measured at the step of the saved state is in its log.
+        if rank == 0 and (step in eval_steps or step in snap_steps) and (step > first or first == 0):
             meter.measure(log, step, step in eval_steps, step in snap_steps)
         if rank == 0 and step > first and (step % save_every == 0 or step in (cfg.steps, stop_at)):
             _save_state(state_path, model, optimiser, cfg, log, step, time.perf_counter() - began)
@@ -264,6 +265,20 @@ class _Meter:
                     log.composition.append(torch.stack([by_kind[kind] for kind in "KQV"]).cpu())
 
 
+def train_zero_layer(cfg: TrainConfig, out: Path, command: str = "") -> AttentionOnlyTransformer:
+    """The shipped zero-layer model: fitted to the bigram counts of the whole training text, in minutes.
+
+    Its number of steps was chosen on a part of the training text that was held out; chapter 2 shows how.
+    """
+    began = time.perf_counter()
+    print(f"training zero-layer on {choose_device().reason}")
+    model, _ = train_on_bigrams(RECIPES["zero-layer"][0].d_model, cfg.steps, cfg.lr_adam, cfg.seed)
+    model.W_pos.data.zero_()  # without heads nothing reads positions
+    card = make_card(model, cfg, time.perf_counter() - began, choose_device().reason, command)
+    checkpoints.save_model(model, "zero-layer", card, out)
+    return model
+
+
 def train_on_bigrams(
     d_model: int, steps: int, rate: float = 0.02, seed: int = 0, holdout=None, counts=None, check_every: int = 20
 ) -> tuple[AttentionOnlyTransformer, list[tuple[int, float]]]:
@@ -277,25 +292,33 @@ def train_on_bigrams(
     device = choose_device().device
     model = AttentionOnlyTransformer.init(ModelConfig(n_layers=0, d_model=d_model, d_vocab=counts.shape[0]), seed)
     model = model.to(device)
-    weight = torch.from_numpy(counts.toarray()).float().to(device)
-    weight /= weight.sum()
-    optimiser = torch.optim.AdamW([model.W_E, model.W_U], lr=rate, betas=(0.9, 0.98), weight_decay=0.0)
+    text = torch.from_numpy(counts.toarray()).float().to(device)
+    text /= text.sum()
+    optimiser = torch.optim.AdamW([model.W_E, model.W_U], lr=rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
+    model.W_E.grad, model.W_U.grad = torch.zeros_like(model.W_E), torch.zeros_like(model.W_U)
     record = []
     for step in tqdm(range(steps), desc=f"rank {d_model}", unit="step", leave=False):
         if holdout is not None and step % check_every == 0:
             record.append((step, bigram_loss(model, holdout)))
         optimiser.param_groups[0]["lr"] = rate * 0.5 * (1 + np.cos(np.pi * step / steps)) * min(1, (step + 1) / 10)
-        for rows in torch.arange(len(weight), device=device).split(1024):
-            with torch.autocast(device.type, torch.bfloat16):
-                logits = model.W_E[rows] @ model.W_U
-            part = weight[rows]
-            loss = (part.sum(1) * logits.float().logsumexp(1)).sum() - (part * logits).sum()
-            loss.backward()
+        _bigram_gradient(model, text)
         optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
     if holdout is not None:
         record.append((steps, bigram_loss(model, holdout)))
     return model.cpu(), record
+
+
+@torch.no_grad()
+def _bigram_gradient(model: AttentionOnlyTransformer, text: Float[Tensor, "d_vocab d_vocab"]) -> None:
+    """Gradient of the mean loss on a table of bigram frequencies, in closed form: twice as fast as through autograd."""
+    U = model.W_U.bfloat16()
+    model.W_U.grad.zero_()
+    for rows in torch.arange(len(text), device=text.device).split(512):
+        says, E = text[rows], model.W_E[rows].bfloat16()
+        # With respect to the logits it is what the model says less what the text says.
+        error = (E @ U).float().softmax(1).mul_(says.sum(1, keepdim=True)).sub_(says).bfloat16()
+        model.W_E.grad[rows] = (error @ U.T).float()
+        model.W_U.grad.add_(E.T @ error)
 
 
 @torch.no_grad()

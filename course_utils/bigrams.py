@@ -1,0 +1,109 @@
+"""Bigram models from a count table: what a zero-layer transformer is measured against.
+
+A model is a function that takes a slice of tokens (rows) and gives log-probabilities of the next token,
+[rows, d_vocab], in float64. Rows are worked on in blocks: the whole table in float64 would take 134 MB.
+Counts are sparse [present token, next token], as `corpus.bigram_counts` gives them.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy.sparse import csr_array
+from scipy.special import log_softmax
+from torch import Tensor
+
+from course_utils.model import AttentionOnlyTransformer
+
+LogProbs = Callable[[slice], Float[np.ndarray, "rows d_vocab"]]
+
+
+def uniform(d_vocab: int) -> LogProbs:
+    """Every token alike."""
+    return lambda rows: np.full((len(range(d_vocab)[rows]), d_vocab), -np.log(d_vocab))
+
+
+def unigram(counts: csr_array, k: float = 1.0) -> LogProbs:
+    """The next token by its frequency, whatever the present one. `k` is added to every count."""
+    after = counts.sum(0) + k
+    log_probs = np.log(after / after.sum())
+    return lambda rows: np.tile(log_probs, (len(range(counts.shape[0])[rows]), 1))
+
+
+def add_k(counts: csr_array, k: float = 1.0) -> LogProbs:
+    """Counts with `k` added to every cell, over their row's sum. With k = 0 an unseen pair has probability 0."""
+
+    def log_probs(rows: slice) -> np.ndarray:
+        block = counts[rows].toarray() + k
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.log(block / block.sum(1, keepdims=True))
+
+    return log_probs
+
+
+def kneser_ney(counts: csr_array, discounts: tuple[float, float, float] | None = None) -> LogProbs:
+    """Interpolated modified Kneser-Ney smoothing [kneser1995, chen1999].
+
+    Take a discount off every count (one for counts of 1, of 2, of 3 and more) and share out what was taken in
+    proportion to the number of different tokens that each token follows: "Francisco" is frequent, but follows only "San".
+    """
+    take = np.array([0.0, *(discounts or chen_goodman_discounts(counts))])
+    kept = csr_array((counts.data - take[np.minimum(counts.data, 3)], counts.indices, counts.indptr), counts.shape)
+    total = counts.sum(1)
+    spare = np.where(total > 0, total - kept.sum(1), 1.0)  # a token never seen leaves all to the shared part
+    total = np.maximum(total, 1)
+    follows = np.bincount(counts.indices, minlength=counts.shape[1]) + 1  # plus one: a little for tokens that follow none
+    shared = follows / follows.sum()
+    return lambda rows: np.log((kept[rows].toarray() + spare[rows, None] * shared) / total[rows, None])
+
+
+def chen_goodman_discounts(counts: csr_array) -> tuple[float, float, float]:
+    """The three discounts estimated from how many pairs were seen once, twice, three and four times [chen1999]."""
+    n1, n2, n3, n4 = np.bincount(np.minimum(counts.data, 5), minlength=6)[1:5]
+    y = n1 / (n1 + 2 * n2)
+    return 1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3
+
+
+def zero_layer(model: AttentionOnlyTransformer) -> LogProbs:
+    """What a zero-layer model says: the log-softmax of the rows of W_E W_U."""
+    return low_rank(model.W_E, model.W_U)
+
+
+def low_rank(A: Float[Tensor, "d_vocab rank"], B: Float[Tensor, "rank d_vocab"]) -> LogProbs:
+    """The bigram model whose table of logits is the product of two thin matrices."""
+    return lambda rows: log_softmax((A[rows] @ B).detach().cpu().double().numpy(), axis=1)
+
+
+def truncated_svd(
+    table: Float[Tensor, "rows columns"], rank: int, seed: int = 0
+) -> tuple[Float[Tensor, "rows rank"], Float[Tensor, "rank columns"]]:
+    """The best product of this rank in squared error; of its factors the first k columns and rows are the best of rank k.
+
+    Randomised, with power iterations and directions to spare: seconds in place of a minute.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        U, S, V = torch.svd_lowrank(table, q=min(rank + 32, *table.shape), niter=4)
+    return U[:, :rank] * S[:rank], V[:, :rank].T
+
+
+def table(log_probs: LogProbs, d_vocab: int) -> Float[Tensor, "d_vocab d_vocab"]:
+    """The whole table in float32 (67 MB at 4096 tokens)."""
+    whole = np.empty((d_vocab, d_vocab), dtype=np.float32)
+    for rows in _blocks(d_vocab):
+        whole[rows] = log_probs(rows)
+    return torch.from_numpy(whole)
+
+
+def loss(log_probs: LogProbs, counts: csr_array) -> float:
+    """Mean loss in nats over the pairs of a count table: infinite if one of them has probability 0."""
+    total = 0.0
+    for rows in _blocks(counts.shape[0]):
+        pairs = counts[rows].tocoo()
+        total -= (pairs.data * log_probs(rows)[pairs.coords]).sum()
+    return float(total / counts.sum())
+
+
+def _blocks(n: int, size: int = 256) -> Iterator[slice]:
+    return (slice(a, min(a + size, n)) for a in range(0, n, size))
