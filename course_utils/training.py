@@ -335,10 +335,11 @@ def bigram_loss(model: AttentionOnlyTransformer, counts) -> float:
 def make_card(model: AttentionOnlyTransformer, cfg: TrainConfig, seconds: float, reason: str, command: str) -> dict:
     """How a model came to be: what `load_card` reads."""
     loss = scores.mean_loss(model, corpus.windows(corpus.load_text("validation", cfg.d_vocab), model.cfg.n_ctx))
+    tokens = cfg.steps * cfg.batch * (model.cfg.n_ctx - 1) if model.cfg.n_layers else int(corpus.bigram_counts().sum())
     return {
         "command": command,
         "training": cfg.to_dict(),
-        "tokens": cfg.steps * cfg.batch * (model.cfg.n_ctx - 1) if model.cfg.n_layers else None,
+        "tokens": tokens,  # seen in training; of the zero-layer model: pairs counted
         "seconds": round(seconds),
         "machine": machine(reason),
         "validation_loss": round(loss, 4),
