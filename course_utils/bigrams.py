@@ -45,15 +45,15 @@ def add_k(counts: csr_array, k: float = 1.0) -> LogProbs:
 def kneser_ney(counts: csr_array, discounts: tuple[float, float, float] | None = None) -> LogProbs:
     """Interpolated modified Kneser-Ney smoothing [kneser1995, chen1999].
 
-    Take a discount off every count (one for counts of 1, of 2, of 3 and more) and share out what was taken in
-    proportion to the number of different tokens that each token follows: "Francisco" is frequent, but follows only "San".
+    Take a discount off every count (one for counts of 1, of 2, of 3 and more), and share out what was taken by how
+    many different tokens each token follows: "Francisco" may be frequent, but follows only "San".
     """
     take = np.array([0.0, *(discounts or chen_goodman_discounts(counts))])
     kept = csr_array((counts.data - take[np.minimum(counts.data, 3)], counts.indices, counts.indptr), counts.shape)
     total = counts.sum(1)
     spare = np.where(total > 0, total - kept.sum(1), 1.0)  # a token never seen leaves all to the shared part
     total = np.maximum(total, 1)
-    follows = np.bincount(counts.indices, minlength=counts.shape[1]) + 1  # plus one: a little for tokens that follow none
+    follows = np.bincount(counts.indices, minlength=counts.shape[1]) + 1  # plus 1: something for those that follow none
     shared = follows / follows.sum()
     return lambda rows: np.log((kept[rows].toarray() + spare[rows, None] * shared) / total[rows, None])
 
@@ -76,15 +76,15 @@ def low_rank(A: Float[Tensor, "d_vocab rank"], B: Float[Tensor, "rank d_vocab"])
 
 
 def truncated_svd(
-    table: Float[Tensor, "rows columns"], rank: int, seed: int = 0
+    matrix: Float[Tensor, "rows columns"], rank: int, seed: int = 0
 ) -> tuple[Float[Tensor, "rows rank"], Float[Tensor, "rank columns"]]:
-    """The best product of this rank in squared error; of its factors the first k columns and rows are the best of rank k.
+    """The two factors of the best matrix of this rank in squared error; their first k columns and rows: of rank k.
 
     Randomised, with power iterations and directions to spare: seconds in place of a minute.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        U, S, V = torch.svd_lowrank(table, q=min(rank + 32, *table.shape), niter=4)
+        U, S, V = torch.svd_lowrank(matrix, q=min(rank + 32, *matrix.shape), niter=4)
     return U[:, :rank] * S[:rank], V[:, :rank].T
 
 

@@ -75,7 +75,8 @@ def build(out: Path = corpus.DATA, archives: Path | None = None) -> dict:
         tokenizer = train_tokenizer(train, d_vocab)
         (out / f"tokenizer-{d_vocab}.json").write_text(tokenizer.to_str(), "utf-8")
     kept = [text for text in train if not OLD_REGISTRY_HOST.search(text)]
-    left_out["naming a package registry"] += len(train) - len(kept)
+    reason = "naming a package registry"
+    left_out[reason] = left_out.get(reason, 0) + len(train) - len(kept)
     print("left out:", ", ".join(f"{n} {reason}" for reason, n in sorted(left_out.items())))
     write_licences(archives, out)
     return pack(kept, validation, left_out, out)

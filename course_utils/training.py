@@ -29,7 +29,7 @@ from course_utils.model import AttentionOnlyTransformer
 RECIPES = {
     "zero-layer": (ModelConfig(n_layers=0), TrainConfig(steps=200, lr_adam=0.02)),
     "one-layer": (ModelConfig(n_layers=1), TrainConfig(steps=4_000)),
-    "two-layer": (ModelConfig(n_layers=2), TrainConfig(steps=7_500)),
+    "two-layer": (ModelConfig(n_layers=2), TrainConfig(steps=10_000)),
 }
 # The text whose attention patterns are kept through training: names come back, so there is something to induce.
 FIXED_TEXT = """def mean(values):
@@ -173,7 +173,7 @@ def train(
 
     Every `save_every` steps the whole state goes to `name.state.safetensors`, atomically; with `resume` the run goes
     on from there to the result that an uninterrupted run gives, on the CPU bit for bit (with the same number of
-    threads). `stop_at` ends early, as an interruption would. Under torchrun each process takes its part of each batch.
+    threads); with more steps than before it is a longer run, whose rate rises again where the shorter one's had fallen. `stop_at` ends early, as an interruption would. Under torchrun each process takes its part of each batch.
     """
     rank, world = _join_processes()
     device, reason = choose_device()
@@ -183,9 +183,11 @@ def train(
     ids = corpus.load_text("train", cfg.d_vocab, full=cfg.text == "full")
     starts = corpus.window_starts(ids, model_cfg.n_ctx)
     model = AttentionOnlyTransformer.init(model_cfg, cfg.seed).to(device)
-    optimiser, log, first, seconds = Optimiser(model, cfg), Log(), 0, 0.0
+    optimiser, log, first, seconds, commands = Optimiser(model, cfg), Log(), 0, 0.0, []
     if resume and state_path.exists():
-        first, seconds, log = _load_state(state_path, model, optimiser, cfg)
+        log, about = _load_state(state_path, model, optimiser, cfg)
+        first, seconds, commands = about["step"], about["seconds"], about["commands"]
+    commands = list(dict.fromkeys([*commands, command]))
     meter = _Meter(model, cfg)
     eval_steps = set(range(0, cfg.steps, eval_every)) | {cfg.steps}
     snap_steps = snapshot_steps(cfg.steps)
@@ -198,7 +200,8 @@ def train(
         if rank == 0 and (step in eval_steps or step in snap_steps) and (step > first or first == 0):
             meter.measure(log, step, step in eval_steps, step in snap_steps)
         if rank == 0 and step > first and (step % save_every == 0 or step in (cfg.steps, stop_at)):
-            _save_state(state_path, model, optimiser, cfg, log, step, time.perf_counter() - began)
+            about = {"step": step, "seconds": time.perf_counter() - began, "commands": commands}
+            _save_state(state_path, model, optimiser, cfg, log, about)
         if step in (cfg.steps, stop_at):
             break
         tokens = sample_windows(ids, starts, model_cfg.n_ctx, cfg, step)[rank::world].to(device)
@@ -221,7 +224,7 @@ def train(
     bar.close()
     if rank == 0 and stop_at is None:
         log.save(out / f"{name}.log.npz", cfg.batch * (model_cfg.n_ctx - 1))
-        card = make_card(model, cfg, time.perf_counter() - began, reason, command)
+        card = make_card(model, cfg, time.perf_counter() - began, reason, "; ".join(commands))
         checkpoints.save_model(model, name, card, out)
     if world > 1:
         dist.destroy_process_group()
@@ -353,19 +356,20 @@ def machine(reason: str) -> str:
     return f"{platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GiB; {reason}"
 
 
-def _save_state(path: Path, model, optimiser: Optimiser, cfg: TrainConfig, log: Log, step: int, seconds: float) -> None:
+def _save_state(path: Path, model, optimiser: Optimiser, cfg: TrainConfig, log: Log, about: dict) -> None:
     tensors = {f"model/{key}": value.detach() for key, value in model.state_dict().items()}
     tensors |= {f"optimiser/{key}": value for key, value in optimiser.tensors().items()}
     tensors |= {f"log/{key}": value for key, value in log.tensors().items()}
-    about = {"step": step, "seconds": seconds, "threads": torch.get_num_threads(), "training": cfg.to_dict()}
-    about["config"] = model.cfg.to_dict()
+    about |= {"threads": torch.get_num_threads(), "training": cfg.to_dict(), "config": model.cfg.to_dict()}
     checkpoints.write_tensors(path, {k: v.cpu().contiguous() for k, v in tensors.items()}, {"about": json.dumps(about)})
 
 
-def _load_state(path: Path, model, optimiser: Optimiser, cfg: TrainConfig) -> tuple[int, float, Log]:
+def _load_state(path: Path, model, optimiser: Optimiser, cfg: TrainConfig) -> tuple[Log, dict]:
     tensors, about = checkpoints.read_tensors(path), checkpoints.read_about(path)
-    same = {"config": model.cfg.to_dict(), "training": cfg.to_dict()}
-    for part, mine in same.items():
+    if cfg.steps > (before := about["training"]["steps"]):
+        print(f"The run is made longer: {cfg.steps} steps in place of {before}.")
+        about["training"]["steps"] = cfg.steps
+    for part, mine in {"config": model.cfg.to_dict(), "training": cfg.to_dict()}.items():
         other = {key: (about[part].get(key), value) for key, value in mine.items() if about[part].get(key) != value}
         if other:
             key, (was, now) = next(iter(other.items()))
@@ -382,7 +386,7 @@ def _load_state(path: Path, model, optimiser: Optimiser, cfg: TrainConfig) -> tu
         for key, value in section("model").items():
             model.state_dict()[key].copy_(value)
     optimiser.load(section("optimiser"))
-    return about["step"], about["seconds"], Log.from_tensors(section("log"))
+    return Log.from_tensors(section("log")), about
 
 
 def _join_processes() -> tuple[int, int]:
