@@ -173,7 +173,8 @@ def train(
 
     Every `save_every` steps the whole state goes to `name.state.safetensors`, atomically; with `resume` the run goes
     on from there to the result that an uninterrupted run gives, on the CPU bit for bit (with the same number of
-    threads); with more steps than before it is a longer run, whose rate rises again where the shorter one's had fallen. `stop_at` ends early, as an interruption would. Under torchrun each process takes its part of each batch.
+    threads). With more steps than before it becomes a longer run, whose rate rises again where the shorter one's had
+    fallen. `stop_at` ends early, as an interruption would. Under torchrun each process takes its part of each batch.
     """
     rank, world = _join_processes()
     device, reason = choose_device()
