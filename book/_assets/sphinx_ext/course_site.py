@@ -1,0 +1,98 @@
+"""What the site needs beyond Jupyter Book's own settings (loaded by `_config.yml`).
+
+1. Jupyter Book's execution cache knows a notebook's cells and nothing else. Here the cache is kept under a
+   digest of all that the cells use (the package, its data, the recorded results, the pinned versions), so that
+   a change in any of these executes the chapters again.
+2. The buttons that open a chapter elsewhere appear only if `_config.yml` has the repository's address.
+3. Sphinx copies style sheets and scripts only when it writes a page: a change in them writes all pages.
+4. Two kinds of element are written with names or roles that assistive technology cannot use; they are mended.
+5. When a build has succeeded, `source_digest.txt` beside the site says what it was built from. Tests read it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+USED_BY_CELLS = ("course_utils", "book/results.json", "requirements.txt")
+USED_BY_SITE = (*USED_BY_CELLS, "book", "_config.yml", "_toc.yml")
+DIGEST_FILE = "source_digest.txt"
+LEFT_OUT = {"__pycache__", ".ipynb_checkpoints", "full"}  # data/full: for training only, and not shipped
+
+
+def digest(root: Path, parts: Iterable[str]) -> str:
+    """One hash over the names and contents of all files below `parts`."""
+    total = hashlib.sha256()
+    for part in parts:
+        top = root / part
+        for path in sorted(top.rglob("*")) if top.is_dir() else [top]:
+            if path.is_file() and not LEFT_OUT.intersection(path.parts):
+                total.update(path.relative_to(root).as_posix().encode() + b"\0")
+                total.update(hashlib.sha256(path.read_bytes()).digest())
+    return total.hexdigest()
+
+
+def key_execution_cache(app, config) -> None:
+    """Execute afresh whenever something that the cells use has changed."""
+    caches = Path(app.outdir).parent / ".jupyter_cache"
+    cache = caches / digest(Path(app.srcdir), USED_BY_CELLS)[:16]
+    for old in caches.glob("*"):
+        if old != cache:
+            shutil.rmtree(old) if old.is_dir() else old.unlink()
+    # MyST-NB compares this setting with that of the last build and reads all pages again if it differs.
+    config.nb_execution_cache_path = str(cache)
+
+
+def open_in_buttons(app, config) -> None:
+    """Repository, Binder and Colab buttons follow from the one address, or are left out."""
+    options = config.html_theme_options
+    address = (options.get("repository_url") or "").rstrip("/")
+    if not address:
+        options["launch_buttons"] = {}
+        options.pop("repository_url", None)
+        return
+    options["repository_url"] = address
+    options["use_repository_button"] = True
+    if "github.com" not in address:  # the only host whose notebooks Colab opens
+        options["launch_buttons"].pop("colab_url", None)
+    if options["launch_buttons"].get("colab_url"):
+        options["extra_footer"] += (
+            f"<p>In Colab, first run <code>%pip install git+{address}</code> in a cell of its own.</p>"
+        )
+
+
+def write_if_assets_changed(app, env):
+    """The pages to write again (without reading or executing them) because the site's assets have changed."""
+    now = digest(Path(app.srcdir), ["book/_assets"])
+    before, env.course_assets = getattr(env, "course_assets", None), now
+    return [] if now == before else sorted(env.found_docs)
+
+
+# Sphinx's bibliography has list entries of a retired role; MyST-NB's folded cells have a name that hides their words.
+MENDED = {
+    ' role="doc-biblioentry"': ' role="listitem"',
+    '<summary aria-label="Toggle hidden content">': "<summary>",
+}
+
+
+def mend_markup(app, pagename, templatename, context, doctree):
+    for wrong, right in MENDED.items():
+        if "body" in context:
+            context["body"] = context["body"].replace(wrong, right)
+
+
+def record_sources(app, exception) -> None:
+    if exception is None and app.builder.name == "html":
+        text = digest(Path(app.srcdir), USED_BY_SITE) + "\n"
+        (Path(app.outdir).parent / DIGEST_FILE).write_text(text, encoding="utf-8")
+
+
+def setup(app):
+    app.connect("config-inited", key_execution_cache)
+    app.connect("config-inited", open_in_buttons)
+    app.connect("env-updated", write_if_assets_changed)
+    app.connect("html-page-context", mend_markup)
+    app.connect("build-finished", record_sources)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

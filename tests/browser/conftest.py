@@ -1,0 +1,55 @@
+"""A real browser, and the site over http and from the disk."""
+
+import contextlib
+import os
+import shutil
+
+import pytest
+from playwright.sync_api import sync_playwright
+from visits import Visit, serve
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+SETTINGS = [
+    "--no-sandbox",  # needed where tests run as root, as in a container
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+]
+
+
+@pytest.fixture(scope="session")
+def browser():
+    program = os.environ.get("COURSE_BROWSER") or next(filter(None, map(shutil.which, NAMES)), None)
+    if program is None:
+        what = "no Chromium or Chrome was found; install one, or name it in COURSE_BROWSER"
+        pytest.fail(what) if os.environ.get("CI") == "true" else pytest.skip(what)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=SETTINGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser):
+    """Make visits; all are closed after the test."""
+    with contextlib.ExitStack() as stack:
+
+        def make(home: str, **settings) -> Visit:
+            made = Visit(browser, home, **settings)
+            stack.callback(made.context.close)
+            return made
+
+        yield make
+
+
+@pytest.fixture(scope="session")
+def served(site):
+    with serve(site) as address:
+        yield address
+
+
+@pytest.fixture(params=["http", "file"])
+def home(request, site) -> str:
+    """The site's address, from a server and from the disk."""
+    return request.getfixturevalue("served") if request.param == "http" else site.as_uri()

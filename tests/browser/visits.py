@@ -1,0 +1,73 @@
+"""The site over http, and a page's record of all that it asked for and all that went wrong."""
+
+import contextlib
+import functools
+import http.server
+import threading
+from pathlib import Path
+
+import axe_playwright_python
+from playwright.sync_api import Page
+
+AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
+# Also the rules that axe holds for experimental: the theme breaks one of them, and the site mends it.
+TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice", "experimental"]
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@contextlib.contextmanager
+def serve(folder: Path):
+    """The folder on a port of this machine; yields its address."""
+    handler = functools.partial(QuietHandler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+class Visit:
+    """A page opened with the network blocked, and what it did."""
+
+    def __init__(self, browser, home: str, scheme: str = "light", width: int = 1280):
+        self.home = home
+        self.context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        self.context.set_default_timeout(120_000)  # milliseconds; a busy machine is slow, not wrong
+        self.outside: list[str] = []
+        self.errors: list[str] = []
+        self.context.route("**/*", self._judge)
+        self.page: Page = self.context.new_page()
+        self.page.on("console", lambda said: said.type == "error" and self.errors.append(said.text))
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("requestfailed", lambda request: self.errors.append(f"{request.url} {request.failure}"))
+
+    def _judge(self, route):
+        if route.request.url.startswith((self.home, "data:", "blob:")):
+            route.continue_()
+        else:
+            self.outside.append(route.request.url)
+            route.abort()
+
+    def open(self, name: str) -> Page:
+        self.page.goto(f"{self.home}/{name}")
+        self.page.wait_for_load_state("load")
+        # MathJax says itself when it has typeset the page.
+        self.page.evaluate("window.MathJax?.startup?.promise")
+        self.page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        return self.page
+
+    def violations(self) -> list[str]:
+        """What axe-core finds, of any weight."""
+        if self.page.evaluate("typeof axe") == "undefined":
+            self.page.evaluate(AXE.read_text("utf-8"))
+        # preload: axe would read the style sheets again by requests that file:// pages may not make.
+        options = {"preload": False, "resultTypes": ["violations"], "runOnly": {"type": "tag", "values": TAGS}}
+        result = self.page.evaluate("options => axe.run(document, options)", options)
+        return [
+            f"{violation['impact']} {violation['id']}: {node['html'][:200]} {node['failureSummary']}"
+            for violation in result["violations"]
+            for node in violation["nodes"]
+        ]

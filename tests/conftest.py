@@ -1,0 +1,95 @@
+"""What all tests share: the built site, and the report of the long tests."""
+
+import datetime
+import importlib.util
+import os
+import platform
+import shlex
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Several workers share the cores: one thread each, also in the notebooks' kernels, which inherit this.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session")
+def course_site():
+    """The site's Sphinx extension, which knows from which files a site is built."""
+    path = ROOT / "book/_assets/sphinx_ext/course_site.py"
+    spec = importlib.util.spec_from_file_location("course_site", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def site(course_site) -> Path:
+    """The folder of the built site. Testing a site made from other sources would prove nothing."""
+    record = ROOT / "_build" / course_site.DIGEST_FILE
+    if not record.exists():
+        pytest.fail("there is no built site: run `make book` first")
+    if record.read_text("utf-8").strip() != course_site.digest(ROOT, course_site.USED_BY_SITE):
+        pytest.fail("the site was built from other sources than these: run `make book` first")
+    return ROOT / "_build" / "html"
+
+
+# --- the report of `make test-release` ---
+
+
+def pytest_addoption(parser):
+    parser.addoption("--release-report", metavar="FILE", help="write outcome and duration of each test to this file")
+
+
+def pytest_terminal_summary(terminalreporter, exitstatus, config):
+    target = config.getoption("--release-report")
+    if not target:
+        return
+    rows = []
+    for outcome in ("passed", "failed", "error", "skipped"):
+        for report in terminalreporter.stats.get(outcome, []):
+            # A test may tell a number with record_property("measured", "…").
+            properties = getattr(report, "user_properties", [])  # a file that could not be collected has none
+            told = "; ".join(str(value) for name, value in properties if name == "measured")
+            if outcome == "skipped":
+                told = str(report.longrepr[2]).removeprefix("Skipped: ")
+            seconds = getattr(report, "duration", 0)
+            rows.append(f"| `{report.nodeid}` | {outcome} | {seconds:.1f} | {told.replace('|', '/')} |")
+    lines = [
+        "# Results of the long tests",
+        "",
+        "Written by `make test-release`.",
+        "",
+        f"* Command: `{shlex.join(['pytest', *config.invocation_params.args])}`",
+        f"* Date: {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC",
+        f"* Machine: {_machine()}",
+        f"* Exit status: {int(exitstatus)}",
+        "",
+        "| test | outcome | seconds | measured or said |",
+        "|---|---|---|---|",
+        *sorted(rows),
+    ]
+    path = ROOT / target
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n", "utf-8")
+
+
+def _machine() -> str:
+    import torch  # here, because only this report needs it
+
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    memory = psutil.virtual_memory().total / 2**30
+    return (
+        f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GiB, {gpu}; "
+        f"Python {platform.python_version()}, torch {torch.__version__} on {sys.platform}"
+    )

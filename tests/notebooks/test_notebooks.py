@@ -1,0 +1,255 @@
+"""The chapters' form, the table of contents, and numbers in prose that no claim stands behind."""
+
+import json
+import re
+import subprocess
+import sys
+
+import nbformat
+import prose
+import pytest
+
+from course_utils import notebooks
+from course_utils.errors import CourseError
+
+CHAPTERS = notebooks.chapters()
+ALT = "Line that falls from nine nats to four nats"
+
+
+@pytest.fixture(params=CHAPTERS, ids=lambda path: path.stem)
+def chapter(request):
+    return request.param
+
+
+# --- the real chapters ---
+
+
+def test_form(chapter):
+    assert notebooks.problems(chapter) == []
+
+
+def test_contents_lists_the_notebooks_on_disk(root):
+    on_disk = {path for path in (root / "book").rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts}
+    assert set(CHAPTERS) == on_disk and len(CHAPTERS) >= 2
+
+
+def test_nbval_collects_the_notebooks_of_the_contents(root):
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", "book"]
+    listed = subprocess.run(command, cwd=root, capture_output=True, text=True).stdout
+    collected = {root / line.split("::")[0] for line in listed.splitlines() if ".ipynb::" in line}
+    assert collected == set(CHAPTERS)
+
+
+def test_every_decimal_number_in_prose_is_a_claim(chapter, root):
+    values = prose.recorded_values(prose.load_claims(root), prose.chapter_of(chapter))
+    notebook = nbformat.read(chapter, as_version=4)
+    unbacked = [
+        f"cell {place}: {written}"
+        for place, cell in enumerate(notebook.cells)
+        if cell.cell_type == "markdown"
+        for written in prose.decimals(cell.source)
+        if not prose.is_rounding(written, values)
+    ]
+    assert unbacked == []
+
+
+def test_recorded_results_are_those_that_the_cells_claim(chapter, root):
+    name = prose.chapter_of(chapter)
+    recorded = {key for key, claim in prose.load_claims(root).items() if claim["chapter"] == name}
+    claimed = prose.claimed_keys(nbformat.read(chapter, as_version=4))
+    assert [key for key in recorded if not any(re.fullmatch(pattern, key) for pattern in claimed)] == []
+    assert [pattern for pattern in claimed if not any(re.fullmatch(pattern, key) for key in recorded)] == []
+
+
+def test_every_recorded_result_belongs_to_a_chapter(root):
+    names = {prose.chapter_of(path) for path in CHAPTERS}
+    for key, claim in prose.load_claims(root).items():
+        assert claim["chapter"] == key.split(".")[0] and claim["chapter"] in names, key
+        assert claim["says"].strip(), key
+
+
+# --- the rules themselves ---
+
+
+def markdown(source, **metadata):
+    return nbformat.v4.new_markdown_cell(source, metadata=metadata)
+
+
+def code(source, *tags, outputs=(), **metadata):
+    return nbformat.v4.new_code_cell(source, metadata={"tags": list(tags), **metadata}, outputs=list(outputs))
+
+
+def printed(text, name="stdout"):
+    return nbformat.v4.new_output("stream", name=name, text=text)
+
+
+def good_cells():
+    return [
+        markdown("# A chapter"),
+        code("plt.plot([1, 2])", mystnb={"image": {"alt": ALT}}),
+        code("print(1)", "nbval-check-output", outputs=[printed("1\n")]),
+        code("def double(x):\n    raise NotImplementedError", "exercise"),
+        code("check_double(double)", "check"),
+        code("def double(x):\n    return 2 * x", "solution", "hide-cell"),
+    ]
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write cells as a notebook in the repository's form."""
+
+    def write(cells):
+        path = tmp_path / "01_chapter.ipynb"
+        nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+        notebooks.normalise([path])
+        return path
+
+    return write
+
+
+def test_a_good_notebook_has_no_problems(write):
+    assert notebooks.problems(write(good_cells())) == []
+
+
+BAD = {
+    "one title": lambda cells: cells.insert(0, markdown("Words before the title")),
+    "found 2 titles": lambda cells: cells.append(markdown("# Another title")),
+    "is empty": lambda cells: cells.append(code("")),
+    "unknown tags": lambda cells: cells.append(code("1", "excercise")),
+    "holds no output": lambda cells: cells.append(code("print(2)", "nbval-check-output")),
+    "by a comment": lambda cells: cells.append(code("# NBVAL_SKIP\nprint(2)")),
+    "alternative text is ''": lambda cells: cells.append(code("if True:\n    fig = plots.heatmap(x)")),
+    "alternative text is 'Plot'": lambda cells: cells.append(code("x", mystnb={"image": {"alt": "Plot"}})),
+    "without the tag hide-cell": lambda cells: cells.__setitem__(-1, code("double = 2", "solution")),
+    "must end in": lambda cells: cells.__setitem__(3, code("def double(x):\n    pass", "exercise")),
+    "must be its check": lambda cells: cells.pop(),
+    "calls no checker": lambda cells: cells.__setitem__(4, code("double(2)", "check")),
+    "follows no check": lambda cells: cells.append(code("double = 2", "solution", "hide-cell")),
+    "follows no exercise": lambda cells: cells.append(code("check_double(double)", "check")),
+}
+
+
+@pytest.mark.parametrize("sentence", BAD)
+def test_a_bad_notebook_is_told_what_is_wrong(write, sentence):
+    cells = good_cells()
+    BAD[sentence](cells)
+    found = notebooks.problems(write(cells))
+    assert found and any(sentence in problem for problem in found), found
+
+
+def test_normalising_keeps_only_what_is_compared(write, tmp_path):
+    picture = nbformat.v4.new_output("display_data", data={"image/png": "AAAA", "text/plain": "<Figure>"})
+    value = nbformat.v4.new_output("execute_result", data={"text/plain": "3"}, execution_count=7)
+    cells = [
+        markdown("# A chapter  \n\n", collapsed=True),
+        code("1", outputs=[value, picture]),
+        code("2", "nbval-check-output", outputs=[printed("a"), printed("b\n"), printed("", "stderr"), picture, value]),
+        code("x", "solution", "hide-cell"),
+        code("1"),
+    ]
+    path = write(cells)
+    notebook = nbformat.read(path, as_version=4)
+    assert notebook.metadata == notebooks.METADATA
+    assert notebook.cells[0].metadata == {} and notebook.cells[0].source == "# A chapter"
+    assert notebook.cells[1].outputs == []
+    compared = notebook.cells[2].outputs
+    assert [output.get("text") or dict(output.data) for output in compared] == [
+        "ab\n",
+        {"text/plain": "<Figure>"},
+        {"text/plain": "3"},
+    ]
+    assert [cell.get("execution_count") for cell in notebook.cells] == [None, None, 2, None, None]
+    assert compared[2].execution_count == 2 and "image" not in path.read_text()
+    assert notebook.cells[3].metadata.jupyter.source_hidden is True
+    assert len({cell.id for cell in notebook.cells}) == len(cells)
+    assert notebooks.normalise([path]) == [], "a second run changes nothing"
+
+
+def test_cell_ids_stay_when_a_cell_is_inserted(write):
+    before = [cell.id for cell in nbformat.read(write(good_cells()), as_version=4).cells]
+    cells = good_cells()
+    cells.insert(1, markdown("Inserted."))
+    after = [cell.id for cell in nbformat.read(write(cells), as_version=4).cells]
+    assert [name for name in after if name in before] == before
+
+
+@pytest.mark.parametrize(("stored", "outcome"), [("2", 0), ("3", 1)])
+def test_compared_outputs_are_compared(write, root, stored, outcome):
+    """Keeps the notebooks' run honest: with the options of this project, a wrong stored output fails."""
+    cell = code("print(1 + 1)", "nbval-check-output", outputs=[printed(f"{stored}\n")])
+    path = write([markdown("# A chapter"), cell])
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", root / "pyproject.toml", path]
+    assert subprocess.run(command, cwd=path.parent, capture_output=True).returncode == outcome
+
+
+def test_stored_widget_state_and_counts_are_problems(write):
+    path = write(good_cells())
+    stored = json.loads(path.read_text())
+    stored["metadata"]["widgets"] = {"application/vnd.jupyter.widget-state+json": {}}
+    path.write_text(json.dumps(stored))
+    assert any("repository's form" in problem for problem in notebooks.problems(path))
+
+
+def test_a_file_that_is_no_notebook_is_named(tmp_path):
+    path = tmp_path / "broken.ipynb"
+    path.write_text("{")
+    with pytest.raises(CourseError, match="broken.ipynb"):
+        notebooks.problems(path)
+
+
+def test_a_page_that_is_missing_is_named(tmp_path):
+    (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: book/intro\n")
+    with pytest.raises(CourseError, match="book/intro"):
+        notebooks.chapters(tmp_path)
+
+
+# --- numbers in prose ---
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("The loss is 4.26 nats.", ["4.26"]),
+        ("It falls from 9.0 to 4.26.", ["9.0", "4.26"]),
+        ("a tenth (0.1), −0.25, about 12.5 % and 1,234.5", ["0.1", "0.25", "12.5", "1,234.5"]),
+        ("| a | 1.5 |\n|---|---|\n| b | 2.5 |", ["1.5", "2.5"]),
+        ("```{note}\nA note says 1.5.\n```", ["1.5"]),
+        (":::{admonition} Words\n:class: tip\nIt says 2.5.\n:::", ["2.5"]),
+        ("`x = 1.5` and ``y = 2.5`` and $z = 3.5$\n$$\nw = 4.5\n$$", []),
+        ("```python\nx = 1.5\n```\n~~~\n2.5\n~~~", []),
+        ("Python 3.11, torch 2.13, CC BY 4.0, {cite:p}`a.2021`, [text](page_1.5.html), https://a.example/1.5", []),
+        ("In 2021, 12 heads, version 1.2.3, 10.1.2020", []),
+    ],
+)
+def test_decimal_numbers_are_found(text, numbers):
+    assert prose.decimals(text) == numbers
+
+
+@pytest.mark.parametrize(
+    ("written", "value", "so"),
+    [("4.26", 4.2561, True), ("4.26", 4.2649, True), ("4.26", 4.2651, False), ("4.3", 4.26, True),
+     ("0.5", -0.4999, True), ("12.5", 0.1249, True), ("12.5", 0.1244, False), ("1,234.5", 1234.51, True)],
+)  # fmt: skip
+def test_roundings(written, value, so):
+    assert prose.is_rounding(written, [99.0, value]) is so
+
+
+def test_values_of_other_chapters_back_nothing():
+    claims = {
+        "01.a": {"chapter": "01", "value": [1.5, 2.5], "paper": "about 3.5 of 12", "says": "a"},
+        "02.a": {"chapter": "02", "value": 4.5, "paper": 5.5, "says": "a"},
+    }
+    assert prose.recorded_values(claims, "01") == [1.5, 2.5, 3.5, 12.0]
+    assert prose.recorded_values(claims, "02") == [4.5, 5.5]
+
+
+def test_claimed_keys_are_found():
+    cells = [
+        markdown("# A chapter: claim('01.not.this')"),
+        code("claim('01.a', 1, tolerance=0, says='a')"),
+        code("_ = course_utils.claim(f'01.rank.{r}.loss', 2, tolerance=0, says='b')"),
+    ]
+    patterns = prose.claimed_keys(nbformat.v4.new_notebook(cells=cells))
+    assert len(patterns) == 2
+    assert re.fullmatch(patterns[0], "01.a") and not re.fullmatch(patterns[0], "01xa")
+    assert re.fullmatch(patterns[1], "01.rank.64.loss") and not re.fullmatch(patterns[1], "01.rank.loss")

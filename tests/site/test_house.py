@@ -1,0 +1,52 @@
+"""The rules of the house that tools can hold: style, floors, versions, and what the repository must not say."""
+
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+MUST_NOT_NAME = re.compile(r"pypi\.org|pypi\.python|pythonhosted\.org|registry\.npmjs|/(?:work|tmp|root)/[a-z]")
+MADE_ELSEWHERE = ("vendor", "_build", ".venv", "weights", "data")
+
+
+def tool(name: str) -> str:
+    """A command of this environment."""
+    return shutil.which(name, path=str(Path(sys.executable).parent)) or pytest.fail(f"{name} is not installed")
+
+
+def test_ruff_finds_nothing(root):
+    result = subprocess.run([tool("ruff"), "check", "--no-cache", "."], cwd=root, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout
+
+
+def test_floors_import_only_downwards(root):
+    result = subprocess.run([tool("lint-imports"), "--no-cache"], cwd=root, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout
+
+
+def test_what_was_tested_lies_in_the_ranges_that_are_promised(root):
+    lines = (root / "requirements.txt").read_text("utf-8").splitlines()
+    pins = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    tested = {pin.name.lower(): Version(next(iter(pin.specifier)).version) for pin in pins}
+    assert all(str(pin.specifier).startswith("==") for pin in pins), "requirements.txt holds exact versions"
+    ranges = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
+    for wanted in map(Requirement, ranges):
+        assert tested[wanted.name.lower()] in wanted.specifier, wanted
+
+
+def test_no_file_names_a_registry_host_or_a_path_of_one_machine(root):
+    suffixes = {".py", ".md", ".ipynb", ".toml", ".yml", ".txt", ".js", ".css", ".html", ".json", ".bib", ""}
+    found = []
+    for path in sorted(root.rglob("*")):
+        parts = path.relative_to(root).parts
+        hidden = [part for part in parts if part.startswith(".") and part != ".ci"]
+        if path.is_file() and path.suffix in suffixes and not hidden and not set(parts) & set(MADE_ELSEWHERE):
+            text = path.read_text("utf-8", errors="replace")
+            found += [f"{path.relative_to(root)}: {match[0]}" for match in MUST_NOT_NAME.finditer(text)]
+    assert found == []
