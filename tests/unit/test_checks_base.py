@@ -1,0 +1,89 @@
+"""What all exercise checkers share: stubs, wrong answers and crashes never stop a notebook."""
+
+import numpy as np
+import pytest
+import torch
+
+from course_utils.checks.base import STATUSES, Outcome, Wrong, exercise, require, require_close
+
+
+@exercise("1.1 double")
+def double(answer):
+    """Checks a function that doubles."""
+    require_close(answer(torch.tensor([1.0, 2.0])), [2.0, 4.0], "double([1, 2])", hint="Multiply by two.")
+    return "Twice as much."
+
+
+def stub(x):
+    raise NotImplementedError
+
+
+def crash(x):
+    return x.no_such_thing
+
+
+def test_a_right_answer_passes():
+    outcome = double(lambda x: 2 * x)
+    assert outcome == Outcome("1.1 double", "passed", "Twice as much.")
+    assert repr(outcome) == "✓ 1.1 double: passed. Twice as much."
+
+
+def test_a_stub_is_not_attempted():
+    outcome = double(stub)
+    assert (outcome.status, repr(outcome)) == ("not attempted", "○ 1.1 double: not attempted")
+
+
+def test_a_wrong_answer_is_told_with_its_values():
+    outcome = double(lambda x: x**2)
+    assert outcome.status == "failed"
+    assert outcome.message == "double([1, 2]) is 1 at [0], expected 2. Multiply by two."
+
+
+def test_a_crash_is_told_and_does_not_spread():
+    outcome = double(crash)
+    assert outcome.status == "failed" and "AttributeError" in outcome.message and "no_such_thing" in outcome.message
+    assert double(None).status == "failed"
+
+
+def test_a_checker_keeps_the_name_of_its_function():
+    assert double.__name__ == "double" and double.__doc__ == "Checks a function that doubles."
+    assert set(STATUSES) == {"passed", "failed", "not attempted"}
+
+
+def test_require():
+    require(True, "never said")
+    with pytest.raises(Wrong, match="^said$"):
+        require(False, "said")
+
+
+@pytest.mark.parametrize(
+    ("got", "want"),
+    [
+        (1.00005, 1),
+        ([1, 2], torch.tensor([1.0, 2.0])),
+        (np.eye(2), torch.eye(2)),
+        (torch.eye(2, requires_grad=True), np.eye(2)),
+    ],
+    ids=["number", "list", "array", "with gradient"],
+)
+def test_what_is_close_passes(got, want):
+    require_close(got, want, "it")
+
+
+@pytest.mark.parametrize(
+    ("got", "want", "words"),
+    [
+        (None, 1, ["it is None", "return something"]),
+        (1.001, 1.0, ["it is 1.001", "expected 1"]),
+        (torch.tensor([1.0, float("nan")]), [1.0, 2.0], ["nan at [1]", "expected 2"]),
+        (torch.tensor([[0.0, 0.0], [0.0, 9.0]]), torch.zeros(2, 2), ["9 at [1, 1]", "expected 0"]),
+        (torch.zeros(3, 2), torch.zeros(2, 3), ["[3, 2]", "[2, 3]"]),
+        (torch.zeros(1, 3), torch.zeros(3), ["[1, 3]", "[3]"]),
+        ("five", 5, ["numbers or a tensor", "str"]),
+    ],
+    ids=["none", "far", "nan", "place", "shape", "axis", "word"],
+)
+def test_what_is_not_close_is_told(got, want, words):
+    with pytest.raises(Wrong) as caught:
+        require_close(got, want, "it")
+    assert all(word in str(caught.value) for word in words), caught.value
