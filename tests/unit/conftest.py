@@ -1,0 +1,76 @@
+"""What the unit tests share: small models with random weights, and a small text."""
+
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+
+from course_utils import corpus
+from course_utils.config import ModelConfig
+from course_utils.model import AttentionOnlyTransformer
+
+# The machine is shared and slow at times: no deadlines. Few examples of small shapes find what there is to find.
+settings.register_profile(
+    "course", deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.load_profile("course")
+
+
+@pytest.fixture(scope="session")
+def make_model():
+    """A function that gives a model in float64 whose heads look at some tokens much more than at others."""
+
+    def make(seed: int = 0, dtype=torch.float64, **sizes) -> AttentionOnlyTransformer:
+        standard = {"n_layers": 2, "n_heads": 3, "d_model": 12, "d_head": 4, "d_vocab": 17, "n_ctx": 9}
+        model = AttentionOnlyTransformer.init(ModelConfig(**standard | sizes), seed).to(dtype)
+        with torch.no_grad():
+            for weight in (model.W_Q, model.W_K, model.W_V, model.W_O):
+                weight *= 2
+        return model.requires_grad_(False)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def model_sizes():
+    """A hypothesis strategy for the sizes of small models, zero layers and one-token vocabularies included."""
+    return st.fixed_dictionaries(
+        {
+            "n_layers": st.integers(0, 3),
+            "n_heads": st.integers(1, 3),
+            "d_model": st.integers(1, 8),
+            "d_head": st.integers(1, 5),
+            "d_vocab": st.integers(1, 9),
+            "n_ctx": st.integers(1, 7),
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def tokens_for():
+    """A function that draws random tokens for a model, as long as its context unless told otherwise."""
+
+    def draw(model: AttentionOnlyTransformer, seed: int = 0, batch: int = 2, pos: int | None = None) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        return torch.randint(model.cfg.d_vocab, (batch, pos or model.cfg.n_ctx), generator=generator)
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def small_texts():
+    """A few shipped documents, as strings."""
+    tokenizer = corpus.load_tokenizer()
+    return [tokenizer.decode(ids) for ids in corpus.documents(corpus.load_text("validation"))[:30]]
+
+
+@pytest.fixture(scope="session")
+def small_text(small_texts):
+    """The same as token ids of vocabulary 1024, each document after a start token."""
+    return corpus.join(corpus.load_tokenizer(1024).encode_batch(small_texts))
+
+
+@pytest.fixture
+def text_is_small(monkeypatch, small_text):
+    """Training and measuring read the small text: loading the shipped one takes seconds."""
+    monkeypatch.setattr(corpus, "load_text", lambda split, d_vocab=4096, full=False: small_text)

@@ -1,0 +1,96 @@
+"""Claims compare a fresh number with the recorded one."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from course_utils import claims
+from course_utils.claims import claim
+from course_utils.errors import CourseError
+
+RECORDED = {
+    "02.loss": {"chapter": "02", "value": 4.25, "tolerance": 0.5, "paper": None, "says": "The loss."},
+    "02.counts": {"chapter": "02", "value": [3, 4], "tolerance": 0, "paper": None, "says": "Two counts."},
+}
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps({"claims": RECORDED}))
+    monkeypatch.setattr(claims, "RESULTS", path)
+    monkeypatch.delenv(claims.UPDATE, raising=False)
+    return path
+
+
+@pytest.mark.parametrize("value", [4.25, 4.75, 3.75, np.float32(4.5), torch.tensor(4.0), np.float64(4)])
+def test_a_value_within_the_tolerance_is_returned_as_a_plain_number(results, value):
+    got = claim("02.loss", value, tolerance=0.5, says="The loss.")
+    assert type(got) is float and got == float(value)
+
+
+@pytest.mark.parametrize("value", [4.7501, 3.7499, 9.0, -4.25])
+def test_a_value_beyond_the_tolerance_is_refused(results, value):
+    with pytest.raises(CourseError) as caught:
+        claim("02.loss", value, tolerance=0.5, says="The loss.")
+    message = str(caught.value)
+    assert "02.loss" in message and str(value) in message and "4.25 ± 0.5" in message and "Remedy:" in message
+
+
+def test_lists_are_compared_entry_by_entry(results):
+    assert claim("02.counts", torch.tensor([3, 4]), tolerance=0, says="Two counts.") == [3, 4]
+    with pytest.raises(CourseError, match=r"\[3, 5\]"):
+        claim("02.counts", [3, 5], tolerance=0, says="Two counts.")
+
+
+@pytest.mark.parametrize("value", [3, [3], [[3, 4]], [3, 4, 5]])
+def test_another_shape_is_refused(results, value):
+    with pytest.raises(CourseError, match="another shape.*Remedy:"):
+        claim("02.counts", value, tolerance=10, says="Two counts.")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), [3.0, -np.inf], torch.tensor(torch.nan)])
+def test_what_is_not_finite_is_refused_also_while_recording(results, monkeypatch, value):
+    for update in (False, True):
+        if update:
+            monkeypatch.setenv(claims.UPDATE, str(results))
+        with pytest.raises(CourseError, match="finite.*Remedy:"):
+            claim("02.loss", value, tolerance=np.inf, says="The loss.")
+
+
+def test_a_claim_never_recorded_is_refused(results):
+    with pytest.raises(CourseError, match="02.new.*not in book/results.json.*Remedy:"):
+        claim("02.new", 1.0, tolerance=1, says="Something new.")
+
+
+def test_comparing_never_writes(results):
+    before = results.read_bytes()
+    claim("02.loss", 4.4, tolerance=0.5, says="The loss.")
+    with pytest.raises(CourseError):
+        claim("02.loss", 5.4, tolerance=0.5, says="The loss.")
+    assert results.read_bytes() == before
+
+
+def test_recording_writes_to_the_file_named_and_only_there(results, monkeypatch, tmp_path):
+    fresh, before = tmp_path / "fresh.json", results.read_bytes()
+    monkeypatch.setenv(claims.UPDATE, str(fresh))
+    assert claim("07.score", torch.tensor(0.123456789), tolerance=0.01, says="Ein Maß.", paper=0.68) == 0.123457
+    assert claim("07.heads", np.array([1, 6]), tolerance=0, says="The heads.") == [1, 6]
+    assert results.read_bytes() == before
+    written = json.loads(fresh.read_text("utf-8"))["claims"]
+    assert written["07.score"] == {
+        "chapter": "07", "value": 0.123457, "tolerance": 0.01, "paper": 0.68, "says": "Ein Maß.",
+    }  # fmt: skip
+    assert list(written) == ["07.heads", "07.score"]  # in order, so that a change reads well
+    monkeypatch.delenv(claims.UPDATE)
+    monkeypatch.setattr(claims, "RESULTS", fresh)
+    assert claim("07.score", 0.125, tolerance=0.01, says="Ein Maß.") == 0.125
+    assert claims.load_results() == written
+
+
+def test_a_chapter_without_results_finds_none(monkeypatch, tmp_path):
+    monkeypatch.delenv(claims.UPDATE, raising=False)
+    monkeypatch.setattr(claims, "RESULTS", tmp_path / "none.json")
+    assert claims.load_results() == {}

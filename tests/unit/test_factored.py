@@ -1,0 +1,116 @@
+"""A matrix kept as two factors behaves as the matrix multiplied out."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from course_utils.errors import CourseError
+from course_utils.factored import FactoredMatrix
+
+SIZE = st.integers(1, 7)
+SEED = st.integers(0, 999)
+
+
+def matrix(rows: int, columns: int, seed: int) -> torch.Tensor:
+    return torch.randn(rows, columns, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def factored(rows: int, rank: int, columns: int, seed: int) -> FactoredMatrix:
+    return FactoredMatrix(matrix(rows, rank, seed), matrix(rank, columns, seed + 1000))
+
+
+def close(got, want, tolerance=1e-9):
+    torch.testing.assert_close(got, want, rtol=tolerance, atol=tolerance)
+
+
+@given(SIZE, SIZE, SIZE, SEED)
+def test_shape_product_transpose_and_norm(rows, rank, columns, seed):
+    it = factored(rows, rank, columns, seed)
+    dense = it.A @ it.B
+    assert it.shape == tuple(dense.shape) == (rows, columns)
+    close(it.AB, dense)
+    assert it.T.shape == (columns, rows)
+    close(it.T.AB, dense.T)
+    close(it.norm(), dense.norm())
+
+
+@given(SIZE, SIZE, SEED)
+def test_trace_and_eigenvalues(size, rank, seed):
+    it = factored(size, rank, size, seed)
+    dense = it.AB
+    close(it.trace(), dense.trace())
+    mine, power = it.eigenvalues(), torch.eye(size, dtype=torch.float64)
+    assert len(mine) == rank
+    # The sums of the first powers decide a set of numbers, whatever their order: Σ λᵏ = tr Mᵏ.
+    for k in range(1, max(size, rank) + 1):
+        power = power @ dense
+        scale = max(1.0, mine.abs().max().item()) ** k
+        assert abs((mine**k).sum().item() - power.trace().item()) < 1e-8 * scale
+
+
+@given(SIZE, SIZE, SIZE, SEED)
+def test_singular_values(rows, rank, columns, seed):
+    it = factored(rows, rank, columns, seed)
+    mine, dense = it.svdvals(), torch.linalg.svdvals(it.AB)
+    shared = min(rows, rank, columns)
+    close(mine[:shared], dense[:shared])
+    assert (mine[shared:].abs() < 1e-9).all() and (dense[shared:].abs() < 1e-9).all()
+
+
+@pytest.mark.parametrize("kind", [torch.Tensor.clone, torch.nn.Parameter], ids=["tensor", "parameter"])
+@given(left=SIZE, rows=SIZE, rank=SIZE, columns=SIZE, right=SIZE, seed=SEED)
+def test_products_with_matrices_on_both_sides(kind, left, rows, rank, columns, right, seed):
+    it = factored(rows, rank, columns, seed)
+    before, after = kind(matrix(left, rows, seed + 1)), kind(matrix(columns, right, seed + 2))
+    for product, dense in [
+        (it @ after, it.AB @ after), (before @ it, before @ it.AB), (before @ it @ after, before @ it.AB @ after)
+    ]:  # fmt: skip
+        assert isinstance(product, FactoredMatrix) and product.A.shape[1] == rank
+        close(product.AB, dense)
+
+
+@given(rows=SIZE, rank=SIZE, middle=SIZE, other_rank=SIZE, columns=SIZE, seed=SEED)
+def test_products_of_two_keep_the_lower_rank(rows, rank, middle, other_rank, columns, seed):
+    first, then = factored(rows, rank, middle, seed), factored(middle, other_rank, columns, seed + 1)
+    product = first @ then
+    assert product.A.shape[1] == min(rank, other_rank)
+    close(product.AB, first.AB @ then.AB)
+    close(product.norm(), (first.AB @ then.AB).norm())
+
+
+def test_gradients_flow_through_a_parameter():
+    W = torch.nn.Parameter(matrix(4, 3, 0))
+    (matrix(2, 4, 1) @ FactoredMatrix(W, matrix(3, 5, 2))).norm().backward()
+    assert W.grad is not None and W.grad.abs().sum() > 0
+
+
+def test_a_zero_matrix_has_norm_zero():
+    assert FactoredMatrix(torch.zeros(3, 2), torch.zeros(2, 3)).norm().item() == 0
+
+
+def test_the_table_of_a_real_vocabulary_needs_no_room():
+    it = FactoredMatrix(torch.ones(4096, 32), torch.ones(32, 4096))
+    assert it.norm().item() == pytest.approx(32 * 4096)
+    assert it.trace().item() == pytest.approx(32 * 4096)
+    assert len(it.eigenvalues()) == len(it.svdvals()) == 32
+    assert repr(it) == "FactoredMatrix(4096 × 4096, rank at most 32)"
+
+
+MISFITS = {
+    "factors": (lambda: FactoredMatrix(torch.ones(2, 3), torch.ones(4, 5)), "[2, 3]", "[4, 5]"),
+    "a vector": (lambda: FactoredMatrix(torch.ones(2), torch.ones(2, 5)), "[2]", "[2, 5]"),
+    "a product": (lambda: factored(5, 2, 6, 0) @ torch.ones(7, 3), "[5, 6]", "[7, 3]"),
+    "a product from the left": (lambda: torch.ones(3, 7) @ factored(5, 2, 6, 0), "[3, 7]", "[5, 6]"),
+    "a product of two": (lambda: factored(5, 2, 6, 0) @ factored(7, 1, 8, 0), "[5, 6]", "[7, 8]"),
+    "the trace of an oblong": (lambda: factored(5, 2, 6, 0).trace(), "[5, 6]", "square"),
+    "eigenvalues of an oblong": (lambda: factored(5, 2, 6, 0).eigenvalues(), "[5, 6]", "square"),
+}
+
+
+@pytest.mark.parametrize("name", MISFITS)
+def test_misfits_are_told_with_their_shapes(name):
+    build, *words = MISFITS[name]
+    with pytest.raises(CourseError) as caught:
+        build()
+    assert all(word in str(caught.value) for word in [*words, "Remedy:"])
