@@ -36,7 +36,7 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", action="store_true", help="go on where an interrupted run stopped")
     parser.add_argument("--text", choices=["full", "shipped"], help="all text that `corpus` built, or what ships")
     parser.add_argument("--save-every", type=int, default=250, metavar="STEPS")
-    for name, kind in (("steps", int), ("batch", int), ("lr", float), ("lr-adam", float), ("seed", int)):
+    for name, kind in (("steps", int), ("batch", int), ("lr", float), ("lr-adam", float), ("weight-decay", float), ("seed", int)):
         parser.add_argument(f"--{name}", type=kind, help="in place of the recipe's")
 
 
@@ -44,7 +44,7 @@ def _train(options: argparse.Namespace) -> None:
     from course_utils import training
 
     model_cfg, cfg = training.RECIPES[options.name]
-    wishes = {key: getattr(options, key) for key in ("text", "steps", "batch", "lr", "lr_adam", "seed")}
+    wishes = {key: getattr(options, key) for key in ("text", "steps", "batch", "lr", "lr_adam", "weight_decay", "seed")}
     cfg = replace(cfg, **{key: value for key, value in wishes.items() if value is not None})
     command = "python -m course_utils train " + " ".join(
         [options.name] + [f"--{key.replace('_', '-')} {value}" for key, value in wishes.items() if value is not None]

@@ -39,6 +39,7 @@ class TrainConfig:
     batch: int = 16  # windows a step
     lr: float = 4e-3  # of Muon (attention matrices), after warm-up
     lr_adam: float = 4e-3  # of AdamW (embedding, positions, unembedding)
+    weight_decay: float = 0.1  # of Muon; it holds the heads' matrices, and so the sharpness of their attention, in check
     warmup: int = 200
     cooldown: float = 0.4  # last part of the run, over which the rate falls linearly to zero
     seed: int = 0
@@ -49,6 +50,7 @@ class TrainConfig:
         rules = {
             "steps": (int, 1, None), "batch": (int, 1, None), "warmup": (int, 0, None), "seed": (int, 0, None),
             "lr": (float, 0.0, None), "lr_adam": (float, 0.0, None), "cooldown": (float, 0.0, 1.0),
+            "weight_decay": (float, 0.0, None),
         }  # fmt: skip
         for name, (kind, low, high) in rules.items():
             value = getattr(self, name)

@@ -115,7 +115,7 @@ class Optimiser:
         self.cfg, self.model = cfg, model
         tables = [model.W_E, model.W_pos, model.W_U]
         self._parts = [
-            (HeadMuon([model.W_Q, model.W_K, model.W_V, model.W_O], lr=cfg.lr), cfg.lr),
+            (HeadMuon([model.W_Q, model.W_K, model.W_V, model.W_O], cfg.lr, weight_decay=cfg.weight_decay), cfg.lr),
             (torch.optim.AdamW(tables, lr=cfg.lr_adam, betas=(0.9, 0.98), weight_decay=0.0, fused=True), cfg.lr_adam),
         ]
 
@@ -174,7 +174,7 @@ def train(
     Every `save_every` steps the whole state goes to `name.state.safetensors`, atomically; with `resume` the run goes
     on from there to the result that an uninterrupted run gives, on the CPU bit for bit (with the same number of
     threads). With more steps than before it becomes a longer run, whose rate rises again where the shorter one's had
-    fallen. `stop_at` ends early, as an interruption would. Under torchrun each process takes its part of each batch.
+    fallen, and whose weight decay may be another. `stop_at` ends early, as an interruption would. Under torchrun each process takes its part of each batch.
     """
     rank, world = _join_processes()
     device, reason = choose_device()
@@ -184,11 +184,13 @@ def train(
     ids = corpus.load_text("train", cfg.d_vocab, full=cfg.text == "full")
     starts = corpus.window_starts(ids, model_cfg.n_ctx)
     model = AttentionOnlyTransformer.init(model_cfg, cfg.seed).to(device)
-    optimiser, log, first, seconds, commands = Optimiser(model, cfg), Log(), 0, 0.0, []
+    optimiser, log, first, seconds, commands = Optimiser(model, cfg), Log(), 0, 0.0, [command]
     if resume and state_path.exists():
         log, about = _load_state(state_path, model, optimiser, cfg)
         first, seconds, commands = about["step"], about["seconds"], about["commands"]
-    commands = list(dict.fromkeys([*commands, command]))
+        if cfg.steps > about["training"]["steps"]:
+            tqdm.write(f"The run is made longer: {cfg.steps} steps in place of {about['training']['steps']}.")
+            commands = [*commands, f"{command} --resume"]
     meter = _Meter(model, cfg)
     eval_steps = set(range(0, cfg.steps, eval_every)) | {cfg.steps}
     snap_steps = snapshot_steps(cfg.steps)
@@ -367,10 +369,11 @@ def _save_state(path: Path, model, optimiser: Optimiser, cfg: TrainConfig, log: 
 
 def _load_state(path: Path, model, optimiser: Optimiser, cfg: TrainConfig) -> tuple[Log, dict]:
     tensors, about = checkpoints.read_tensors(path), checkpoints.read_about(path)
-    if cfg.steps > (before := about["training"]["steps"]):
-        print(f"The run is made longer: {cfg.steps} steps in place of {before}.")
-        about["training"]["steps"] = cfg.steps
-    for part, mine in {"config": model.cfg.to_dict(), "training": cfg.to_dict()}.items():
+    training = cfg.to_dict()
+    if cfg.steps > about["training"]["steps"]:
+        for key in ("steps", "weight_decay"):  # what a run that is made longer may change
+            training[key] = about["training"].get(key)
+    for part, mine in {"config": model.cfg.to_dict(), "training": training}.items():
         other = {key: (about[part].get(key), value) for key, value in mine.items() if about[part].get(key) != value}
         if other:
             key, (was, now) = next(iter(other.items()))

@@ -38,9 +38,10 @@ def count_pairs(answer) -> str:
 def next_token(answer) -> str:
     W_E, W_U = _normal((7, 3), 0), 2 * _normal((3, 7), 1)
     table = (W_E @ W_U).softmax(dim=1)
-    for token in (0, 4):
+    for token in (4, 0):
         got = _table(answer(W_E, W_U, token), "Your answer", (7,))
-        require(bool((got >= 0).all()), f"A probability is {got.min():.3g}: logits are not probabilities yet.")
+        require(not _close(got, W_E[token] @ W_U), "Those are logits: softmax makes them probabilities.")
+        require(bool((got >= 0).all()), f"A probability is {got.min():.3g}, expected none below 0.")
         total = got.sum()
         require(abs(total - 1) < 1e-6, f"The probabilities sum to {total:.4g}, expected 1: divide by their sum.")
         if _close(got, (W_U.T @ W_E.T).softmax(dim=1)[token]) and not _close(got, table[token]):
@@ -101,9 +102,9 @@ def smooth(answer) -> str:
 def smallest_width(answer) -> str:
     one_row = _normal((8,), 3).softmax(0).repeat(8, 1)
     tables = {
+        "the table of a zero-layer model with d_model = 3": ((_normal((8, 3), 4) @ _normal((3, 8), 5)).softmax(1), 3),
         "a table whose rows are all the same": (one_row, 1),
         "the uniform table": (torch.full((8, 8), 1 / 8, dtype=torch.float64), 0),
-        "the table of a zero-layer model with d_model = 3": ((_normal((8, 3), 4) @ _normal((3, 8), 5)).softmax(1), 3),
         "a table drawn at random": (_normal((8, 8), 6).softmax(1), 7),
     }
     for name, (P, want) in tables.items():

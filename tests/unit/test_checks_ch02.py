@@ -84,7 +84,8 @@ MISTAKES = [
     ("count_pairs", count_once, "expected"),
     ("count_pairs", lambda tokens, d_vocab, start_id: None, "is None"),
     ("count_pairs", lambda tokens, d_vocab, start_id: torch.zeros(3), "has shape [3], expected [6, 6]"),
-    ("next_token", lambda W_E, W_U, token: W_E[token] @ W_U, "logits are not probabilities"),
+    ("next_token", lambda W_E, W_U, token: W_E[token] @ W_U, "Those are logits"),
+    ("next_token", lambda W_E, W_U, token: 2 * W_E[token] @ W_U, "expected none below 0"),
     ("next_token", lambda W_E, W_U, token: (W_E[token] @ W_U).sigmoid(), "sum to"),
     ("next_token", lambda W_E, W_U, token: (W_E @ W_U).softmax(dim=0)[token], "sum to"),
     ("next_token", lambda W_E, W_U, token: (W_E @ W_U)[:, token].softmax(0), "a column"),
@@ -114,8 +115,8 @@ MISTAKES = [
     ),
     ("smallest_width", lambda P: torch.linalg.matrix_rank(P), "the rank of the probabilities"),
     ("smallest_width", lambda P: torch.linalg.matrix_rank(P.log()), "the rank of log P"),
-    ("smallest_width", lambda P: len(P), "expected 1"),
-    ("smallest_width", lambda P: torch.linalg.matrix_rank(P - P.mean(1, keepdim=True), atol=1e-9), "expected 3"),
+    ("smallest_width", lambda P: len(P), "is 8, expected 3"),
+    ("smallest_width", lambda P: torch.linalg.matrix_rank(P - P.mean(1, keepdim=True), atol=1e-9), "is 7, expected 3"),
 ]
 
 

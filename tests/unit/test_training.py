@@ -234,7 +234,7 @@ def test_resuming_without_a_state_begins_anew(whole, tmp_path, text_is_small, on
 
 CHANGES = {
     "batch": (MODEL, settings(batch=8), ["batch is 8", "4"]),
-    "steps": (MODEL, settings(steps=13), ["steps is 13", "12"]),
+    "steps": (MODEL, settings(steps=11), ["steps is 11", "12"]),
     "seed": (MODEL, settings(seed=1), ["seed is 1", "0"]),
     "rate": (MODEL, settings(lr=0.5), ["lr is 0.5", "0.02"]),
     "heads": (ModelConfig(**MODEL.to_dict() | {"n_heads": 4}), settings(), ["n_heads is 4", "2"]),
@@ -250,6 +250,16 @@ def test_resuming_with_another_configuration_is_refused(whole, tmp_path, text_is
         training.train("small", model_cfg, cfg, tmp_path, resume=True)
     assert all(word in str(caught.value) for word in [*words, state, "Remedy:"])
     assert [path.name for path in tmp_path.iterdir()] == [state]
+
+
+def test_a_finished_run_can_be_made_longer(whole, tmp_path, text_is_small, one_thread, capsys):
+    state = "small.state.safetensors"
+    (tmp_path / state).write_bytes((whole[0] / state).read_bytes())
+    longer = training.train("small", MODEL, settings(steps=15), tmp_path, resume=True, command="longer")
+    assert "15 steps in place of 12" in capsys.readouterr().out
+    assert not torch.equal(longer.W_Q, whole[1].W_Q)
+    assert checkpoints.load_card("small", tmp_path)["command"].endswith("; longer --resume")
+    assert log_of(tmp_path)["eval_step"][-1] == 15
 
 
 def test_another_number_of_threads_is_reported(whole, tmp_path, text_is_small, one_thread, capsys, monkeypatch):

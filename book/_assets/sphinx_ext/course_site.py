@@ -6,7 +6,7 @@
 2. The buttons that open a chapter elsewhere appear only if `_config.yml` has the repository's address.
 3. Sphinx copies style sheets and scripts only when it writes a page: a change in them writes all pages.
 4. Two kinds of element are written with names or roles that assistive technology cannot use; they are mended.
-5. When a build has succeeded, `source_digest.txt` beside the site says what it was built from. Tests read it.
+5. When a build has come to its end, `source_digest.txt` beside the site says what it was built from. Tests read it.
 """
 
 from __future__ import annotations
