@@ -36,8 +36,9 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", action="store_true", help="go on where an interrupted run stopped")
     parser.add_argument("--text", choices=["full", "shipped"], help="all text that `corpus` built, or what ships")
     parser.add_argument("--save-every", type=int, default=250, metavar="STEPS")
-    for name, kind in (("steps", int), ("batch", int), ("lr", float), ("lr-adam", float), ("weight-decay", float), ("seed", int)):
-        parser.add_argument(f"--{name}", type=kind, help="in place of the recipe's")
+    for kind, names in ((int, ("steps", "batch", "seed")), (float, ("lr", "lr-adam", "weight-decay"))):
+        for name in names:
+            parser.add_argument(f"--{name}", type=kind, help="in place of the recipe's")
 
 
 def _train(options: argparse.Namespace) -> None:

@@ -39,7 +39,7 @@ class TrainConfig:
     batch: int = 16  # windows a step
     lr: float = 4e-3  # of Muon (attention matrices), after warm-up
     lr_adam: float = 4e-3  # of AdamW (embedding, positions, unembedding)
-    weight_decay: float = 0.1  # of Muon; it holds the heads' matrices, and so the sharpness of their attention, in check
+    weight_decay: float = 0.1  # of Muon; keeps the heads' matrices, and so the sharpness of attention, in check
     warmup: int = 200
     cooldown: float = 0.4  # last part of the run, over which the rate falls linearly to zero
     seed: int = 0

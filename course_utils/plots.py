@@ -39,6 +39,7 @@ def use_style() -> None:
         }
     )
 
+
 def heatmap(values, rows: list[str], columns: list[str], *, label: str, centred=False, ax=None) -> Figure:
     """A table of numbers as colours, one row per name in `rows`; `centred` puts zero in mid-scale."""
     values = np.asarray(values)

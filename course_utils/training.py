@@ -174,7 +174,8 @@ def train(
     Every `save_every` steps the whole state goes to `name.state.safetensors`, atomically; with `resume` the run goes
     on from there to the result that an uninterrupted run gives, on the CPU bit for bit (with the same number of
     threads). With more steps than before it becomes a longer run, whose rate rises again where the shorter one's had
-    fallen, and whose weight decay may be another. `stop_at` ends early, as an interruption would. Under torchrun each process takes its part of each batch.
+    fallen, and whose weight decay may be another. `stop_at` ends early, as an interruption would. Under torchrun each
+    process takes its part of each batch.
     """
     rank, world = _join_processes()
     device, reason = choose_device()
@@ -298,7 +299,7 @@ def train_on_bigrams(
     device = choose_device().device
     model = AttentionOnlyTransformer.init(ModelConfig(n_layers=0, d_model=d_model, d_vocab=counts.shape[0]), seed)
     model = model.to(device)
-    text = torch.from_numpy(counts.toarray()).float().to(device)
+    text = torch.from_numpy(counts.astype(np.float32).toarray()).to(device)
     text /= text.sum()
     optimiser = torch.optim.AdamW([model.W_E, model.W_U], lr=rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
     model.W_E.grad, model.W_U.grad = torch.zeros_like(model.W_E), torch.zeros_like(model.W_U)

@@ -24,7 +24,7 @@ NOT_PROSE = [
     r"<[^>\n]+>",
 ]
 # Decimal numbers that are names: versions, licences, sections of a document.
-NAMES = r"\b(?:Python|PyTorch|torch|version|CC BY|[Cc]hapter|[Ss]ection|Figure|Fig\.|Table)\s+\d+(?:\.\d+)+"
+NAMES = r"\b(?:Python|PyTorch|torch|version|CC BY|[Cc]hapter|[Ss]ection|[Ee]xercise|Figure|Fig\.|Table)\s+\d+(?:\.\d+)+"
 DECIMAL = re.compile(r"(?<![\w.,])(?:\d{1,3}(?:[,\u202f\u00a0 ]\d{3})+|\d+)\.\d+(?![\w]|\.\d)")
 
 

@@ -218,6 +218,7 @@ def test_a_page_that_is_missing_is_named(tmp_path):
         ("`x = 1.5` and ``y = 2.5`` and $z = 3.5$\n$$\nw = 4.5\n$$", []),
         ("```python\nx = 1.5\n```\n~~~\n2.5\n~~~", []),
         ("Python 3.11, torch 2.13, CC BY 4.0, {cite:p}`a.2021`, [text](page_1.5.html), https://a.example/1.5", []),
+        ("### Exercise 2.1\n\nLike exercise 2.5, but see chapter 3", []),
         ("In 2021, 12 heads, version 1.2.3, 10.1.2020", []),
     ],
 )

@@ -9,7 +9,7 @@
   }
 
   // What scrolls sideways must be reachable by keyboard; what does not must not be a stop on the way.
-  const WIDE = "mjx-container[display], .bd-article table, .bd-article pre, div.math, .cell_output > .output";
+  const WIDE = "mjx-container[display], .bd-article table, .bd-article pre, div.math, .cell_output > .output, .course-wide";
   const markWide = () => {
     for (const element of document.querySelectorAll(WIDE)) {
       const scrolls = element.scrollWidth > element.clientWidth + 1 &&
@@ -24,6 +24,10 @@
     waiting = requestAnimationFrame(markWide);
   };
   window.addEventListener("load", () => {
+    // On a telephone a wide picture keeps a legible size and scrolls (course.css).
+    for (const image of document.querySelectorAll(".bd-article :is(figure, .cell_output) > img")) {
+      if (image.naturalWidth > 1.6 * image.naturalHeight) image.parentElement.classList.add("course-wide");
+    }
     markSoon();
     window.MathJax?.startup?.promise?.then(markSoon);
   });
