@@ -20,7 +20,7 @@ EARLY, LATE = slice(32, 64), slice(192, 255)  # positions that the in-context sc
 
 @torch.no_grad()
 def loss_by_position(
-    model: AttentionOnlyTransformer, windows: Int[Tensor, "n n_ctx"], batch: int = 16
+    model: AttentionOnlyTransformer, windows: Int[Tensor, "n n_ctx"], batch: int = 4
 ) -> Float[Tensor, "n n_ctx_minus_1"]:
     """Column p: the loss of the prediction made at position p, of the token at p + 1."""
     rows = []
@@ -84,7 +84,7 @@ def successors(tokens: Int[Tensor, "batch pos"]) -> Tensor:
 
 @torch.no_grad()
 def previous_token_scores(
-    model: AttentionOnlyTransformer, windows: Int[Tensor, "n n_ctx"], batch: int = 16
+    model: AttentionOnlyTransformer, windows: Int[Tensor, "n n_ctx"], batch: int = 4
 ) -> Float[Tensor, "n_layers n_heads"]:
     """Mean of pattern[i, i − 1] over i ≥ 2 on text."""
     total = 0.0
