@@ -1,47 +1,12 @@
-"""The checkers of chapter 1: what they say to a stub, to the chapter's own solution and to plausible mistakes."""
+"""The checkers of chapter 1: what they say to plausible mistakes."""
 
-import ast
 import copy
-from pathlib import Path
 
-import nbformat
 import pytest
 import torch
 
 from course_utils.checks import ch01
 from course_utils.circuits import W_OV
-
-CHAPTER = Path(__file__).parents[2] / "book/01_residual_stream.ipynb"
-CODE = [cell for cell in nbformat.read(CHAPTER, as_version=4).cells if cell.cell_type == "code"]
-STUBS = [place for place, cell in enumerate(CODE) if "exercise" in cell.metadata.get("tags", [])]
-CHECKERS = ("shapes", "side_by_side", "logit_parts", "virtual_weights", "change_basis", "fold_biases")
-
-
-def run(source: str):
-    """Execute a cell with the chapter's names and return the value of its last line."""
-    names = {"torch": torch, "copy": copy, "W_OV": W_OV, "check": ch01}
-    tree = ast.parse(source)
-    last = ast.Expression(tree.body.pop().value)
-    exec(compile(tree, "cell", "exec"), names)
-    return eval(compile(last, "cell", "eval"), names)
-
-
-def test_the_chapter_has_these_exercises():
-    assert [CODE[place + 1].source for place in STUBS] == [f"check.{name}({name})" for name in CHECKERS]
-
-
-@pytest.mark.parametrize("place", STUBS)
-def test_a_stub_is_not_attempted(place):
-    outcome = run(CODE[place].source + "\n\n\n" + CODE[place + 1].source)
-    assert outcome.status == "not attempted"
-    assert CODE[place + 1].outputs[0].data["text/plain"] == repr(outcome)
-
-
-@pytest.mark.parametrize("place", STUBS)
-def test_the_chapters_solution_passes(place):
-    outcome = run(CODE[place + 2].source)
-    assert (outcome.status, outcome.exercise) == ("passed", f"Exercise 1.{STUBS.index(place) + 1}")
-
 
 # --- plausible mistakes: (checker, answer, what the message must say) ---
 
@@ -158,4 +123,5 @@ def test_a_mistake_is_told_what_is_wrong(checker, answer, says):
 
 def test_every_checker_has_two_mistakes_or_more():
     told = [checker.__name__ for checker, *_ in MISTAKES]
-    assert all(told.count(name) >= 2 for name in CHECKERS)
+    checkers = [name for name, value in vars(ch01).items() if hasattr(value, "__wrapped__")]
+    assert len(checkers) == 6 and all(told.count(name) >= 2 for name in checkers)
