@@ -35,10 +35,17 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("trained"), help="folder for weights, card, log and state")
     parser.add_argument("--resume", action="store_true", help="go on where an interrupted run stopped")
     parser.add_argument("--text", choices=["full", "shipped"], help="all text that `corpus` built, or what ships")
-    parser.add_argument("--save-every", type=int, default=250, metavar="STEPS")
-    for kind, names in ((int, ("steps", "batch", "seed")), (float, ("lr", "lr-adam", "weight-decay"))):
-        for name in names:
-            parser.add_argument(f"--{name}", type=kind, help="in place of the recipe's")
+    parser.add_argument("--save-every", type=int, default=250, metavar="STEPS", help="keep the state this often (250)")
+    settings = {
+        "steps": (int, "length of the run; with --resume it may be longer than before"),
+        "batch": (int, "windows a step"),
+        "seed": (int, "of the initial weights and of the order of the text"),
+        "lr": (float, "rate of Muon, for the heads"),
+        "lr-adam": (float, "rate of AdamW, for embedding, positions and unembedding"),
+        "weight-decay": (float, "of Muon"),
+    }
+    for name, (kind, says) in settings.items():
+        parser.add_argument(f"--{name}", type=kind, metavar="N", help=f"{says}, in place of the recipe's")
 
 
 def _train(options: argparse.Namespace) -> None:

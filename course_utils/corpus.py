@@ -109,7 +109,9 @@ def load_text(split: str, d_vocab: int = 4096, full: bool = False) -> Int[Tensor
     if full and split == "train":
         path = FULL / f"train-{d_vocab}.npy"
         if not path.exists():
-            remedy = "run `python -m course_utils corpus` (it downloads 42 MB), or use the shipped text"
+            remedy = (
+                "run `python -m course_utils corpus` (it downloads 42 MB), or use the shipped text (--text shipped)"
+            )
             raise CourseError("the full training text", "it is not in this folder", remedy)
         return torch.from_numpy(np.load(path).astype(np.int64))
     ids = np.frombuffer(_decompress(f"{split}.u16.xz"), dtype="<u2").astype(np.int64)
