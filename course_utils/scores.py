@@ -23,13 +23,13 @@ def loss_by_position(
     model: AttentionOnlyTransformer, windows: Int[Tensor, "n n_ctx"], batch: int = 4
 ) -> Float[Tensor, "n n_ctx_minus_1"]:
     """Column p: the loss of the prediction made at position p, of the token at p + 1."""
-    rows = []
-    for tokens in _batches(model, windows, batch):
-        logits = model(tokens)[:, :-1]
-        rows.append(
-            F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten(), reduction="none").view_as(tokens[:, 1:])
-        )
-    return torch.cat(rows).cpu()
+    batches = _batches(model, windows, batch)
+    # Filled in place: small tensors kept from step to step would break up the memory that the logits come back to.
+    losses = torch.empty(len(windows), windows.shape[1] - 1, dtype=model.W_E.dtype)
+    for rows, tokens in zip(losses.split(batch), batches, strict=True):
+        logits = model(tokens)[:, :-1].transpose(1, 2)
+        rows.copy_(F.cross_entropy(logits, tokens[:, 1:], reduction="none"))
+    return losses
 
 
 def mean_loss(model: AttentionOnlyTransformer, windows: Int[Tensor, "n n_ctx"]) -> float:
@@ -126,5 +126,4 @@ def _batches(model: AttentionOnlyTransformer, windows: Tensor, size: int) -> Ite
         raise CourseError(
             f"windows of shape {list(windows.shape)}", "they must be [n, n_ctx], not empty", "use windows()"
         )
-    for part in windows.split(size):
-        yield part.to(model.W_E.device)
+    return (part.to(model.W_E.device) for part in windows.split(size))
