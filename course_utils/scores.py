@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from course_utils.corpus import common_tokens
 from course_utils.errors import CourseError
@@ -26,7 +27,8 @@ def loss_by_position(
     batches = _batches(model, windows, batch)
     # Filled in place: small tensors kept from step to step would break up the memory that the logits come back to.
     losses = torch.empty(len(windows), windows.shape[1] - 1, dtype=model.W_E.dtype)
-    for rows, tokens in zip(losses.split(batch), batches, strict=True):
+    parts = tqdm(losses.split(batch), desc="loss", leave=False, disable=len(windows) < 1000)
+    for rows, tokens in zip(parts, batches, strict=True):
         logits = model(tokens)[:, :-1].transpose(1, 2)
         rows.copy_(F.cross_entropy(logits, tokens[:, 1:], reduction="none"))
     return losses
