@@ -104,12 +104,17 @@ def in_context_score(
     `losses` from `loss_by_position`; `document`: which document each window is from (`corpus.window_documents`):
     documents are resampled whole, since windows of one document are alike.
     """
+    difference = late_less_early(losses)
+    low, high = bootstrap(difference, document, draws, seed)
+    return difference.mean().item(), low, high
+
+
+def late_less_early(losses: Float[Tensor, "n n_ctx_minus_1"]) -> Float[Tensor, " n"]:
+    """Of each window: mean loss late in the context less that early in it."""
     if losses.shape[1] < LATE.stop:
         rule = f"the score compares positions {EARLY.start}…{EARLY.stop - 1} and {LATE.start}…{LATE.stop - 1}"
         raise CourseError(f"losses at {losses.shape[1]} positions", rule, "use windows of 256 tokens")
-    difference = (losses[:, LATE].mean(1) - losses[:, EARLY].mean(1)).double()
-    low, high = bootstrap(difference, document, draws, seed)
-    return difference.mean().item(), low, high
+    return (losses[:, LATE].mean(1) - losses[:, EARLY].mean(1)).double()
 
 
 def bootstrap(

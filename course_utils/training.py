@@ -255,13 +255,12 @@ class _Meter:
         if evaluate:
             with torch.autocast(self.fixed.device.type, torch.bfloat16):
                 losses = scores.loss_by_position(self.model, self.windows)
-            late = (
-                losses[:, scores.LATE].mean() - losses[:, scores.EARLY].mean() if losses.shape[1] > 254 else torch.nan
-            )
+            long_enough = losses.shape[1] >= scores.LATE.stop
+            in_context = scores.late_less_early(losses).mean().item() if long_enough else float("nan")
             prefix = scores.prefix_matching_scores(self.model, n=32)
             previous = scores.previous_token_scores(self.model, self.windows[:16])
             log.eval_step.append(step), log.validation_loss.append(losses[:, 1:].mean().item())
-            log.in_context.append(float(late)), log.prefix_matching.append(prefix), log.previous_token.append(previous)
+            log.in_context.append(in_context), log.prefix_matching.append(prefix), log.previous_token.append(previous)
             self.last = {"prefix": f"{prefix.max():.2f}", "previous": f"{previous.max():.2f}"}
         if snap:
             with torch.no_grad():
