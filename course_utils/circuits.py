@@ -1,16 +1,20 @@
-"""Circuits: what a head's weights say, whatever the text ([E21], "QK and OV circuits", "composition").
+"""Circuits: what a head's weights say, whatever the text, and a model as the sum of its paths.
 
-Pure functions of the weights. Rows are multiplied: `ov_circuit` is [source token, output token] and `qk_circuit` is
-[destination token, source token], and neither is multiplied out unless asked.
+Follows [E21], "The Path Expansion Trick", "Splitting Attention Head Terms into Circuits", "Summarizing OV/QK Matrices"
+and "Composition". Pure functions. Rows are multiplied: `ov_circuit` is [source token, output token] and `qk_circuit`
+is [destination token, source token], and neither is multiplied out unless asked.
 """
 
+import copy
+from collections.abc import Iterator
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from course_utils.errors import CourseError
 from course_utils.factored import FactoredMatrix
-from course_utils.model import AttentionOnlyTransformer
+from course_utils.model import AttentionOnlyTransformer, Cache
 
 
 def W_QK(model: AttentionOnlyTransformer, layer: int, head: int) -> FactoredMatrix:
@@ -25,14 +29,123 @@ def W_OV(model: AttentionOnlyTransformer, layer: int, head: int) -> FactoredMatr
     return FactoredMatrix(model.W_V[layer, head], model.W_O[layer, head])
 
 
-def qk_circuit(model: AttentionOnlyTransformer, layer: int, head: int) -> FactoredMatrix:
-    """W_E W_Q W_Kᵀ W_Eᵀ [destination token, source token]; divide by √d_head for scores."""
-    return model.W_E @ W_QK(model, layer, head) @ model.W_E.T
+def qk_circuit(model: AttentionOnlyTransformer, layer: int, head: int, centred: bool = False) -> FactoredMatrix:
+    """W_E W_Q W_Kᵀ W_Eᵀ [destination token, source token]; divide by √d_head for scores.
+
+    `centred` takes each row's mean over the source tokens off: a constant added to all scores of one query changes
+    nothing that the model does.
+    """
+    keys = centre(model.W_E, dim=0) if centred else model.W_E
+    return model.W_E @ W_QK(model, layer, head) @ keys.T
 
 
-def ov_circuit(model: AttentionOnlyTransformer, layer: int, head: int) -> FactoredMatrix:
-    """W_E W_V W_O W_U [source token, output token]: the logits that full attention to the source adds."""
-    return model.W_E @ W_OV(model, layer, head) @ model.W_U
+def ov_circuit(model: AttentionOnlyTransformer, layer: int, head: int, centred: bool = False) -> FactoredMatrix:
+    """W_E W_V W_O W_U [source token, output token]: the logits that full attention to the source adds.
+
+    `centred` takes each row's mean over the output tokens off: a constant added to all logits changes nothing.
+    """
+    return model.W_E @ W_OV(model, layer, head) @ (centre(model.W_U, dim=1) if centred else model.W_U)
+
+
+def centre(values: Tensor, dim: int) -> Tensor:
+    """The values less their mean along `dim`."""
+    return values - values.mean(dim, keepdim=True)
+
+
+def positivity(eigenvalues: Tensor) -> Float[Tensor, "..."]:
+    """Σλ / Σ|λ| over the last axis: 1 if all eigenvalues are positive, −1 if all are negative ([E21], Fig. 16).
+
+    For eigenvalues of a real matrix, whose sum is real. Without any but zeros it is 0.
+    """
+    total = eigenvalues.abs().sum(-1)
+    return torch.where(total > 0, eigenvalues.sum(-1).real / total.clamp(min=torch.finfo(total.dtype).tiny), 0.0)
+
+
+def random_heads(model: AttentionOnlyTransformer, seed: int = 0) -> AttentionOnlyTransformer:
+    """The random baseline: the same embeddings and unembedding, and heads drawn at random.
+
+    W_Q, W_K, W_V and W_O are Gaussian, and each has the Frobenius norm that it has in `model`.
+    """
+    baseline, generator = copy.deepcopy(model), torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weight in (baseline.W_Q, baseline.W_K, baseline.W_V, baseline.W_O):
+            norm = weight.norm(dim=(-2, -1), keepdim=True)
+            drawn = torch.randn(weight.shape, generator=generator, dtype=torch.float64).to(weight)
+            weight.copy_(drawn * norm / drawn.norm(dim=(-2, -1), keepdim=True))
+    return baseline
+
+
+Path = tuple[tuple[int, int], ...]  # the heads, (layer, head), that a path runs through; () is the direct path
+
+
+def path_expansion(
+    model: AttentionOnlyTransformer,
+    tokens: Int[Tensor, "batch pos"],
+    pattern: Float[Tensor, "n_layers batch n_heads query key"],
+) -> Iterator[tuple[Path, Float[Tensor, "batch pos d_model"]]]:
+    """Each path through the model, and what it adds to the final stream while the patterns are as given.
+
+    One layer: the direct path and n_heads more. Two: also the n_heads² virtual heads. L layers: (1 + n_heads)^L.
+    Times W_U, the terms sum to the logits. They come one by one: all logits of two layers would fill the memory.
+    """
+    _check_pattern(model, tokens, pattern)
+
+    def onward(path: Path, x: Tensor, layer: int) -> Iterator[tuple[Path, Tensor]]:
+        yield path, x
+        for later in range(layer, model.cfg.n_layers):
+            for head in range(model.cfg.n_heads):
+                moved = through_head(model, x, pattern[later, :, head], later, head)
+                yield from onward((*path, (later, head)), moved, later + 1)
+
+    yield from onward((), model.W_E[tokens], 0)
+
+
+def through_head(
+    model: AttentionOnlyTransformer,
+    x: Float[Tensor, "batch pos d_model"],
+    pattern: Float[Tensor, "batch query key"],
+    layer: int,
+    head: int,
+) -> Float[Tensor, "batch pos d_model"]:
+    """(A ⊗ W_OV) x: averaged over positions by the pattern, mapped at each position by W_V W_O."""
+    return pattern @ (x @ model.W_V[layer, head]) @ model.W_O[layer, head]
+
+
+def frozen(
+    model: AttentionOnlyTransformer,
+    x: Float[Tensor, "batch pos d_model"],
+    pattern: Float[Tensor, "n_layers batch n_heads query key"],
+) -> Float[Tensor, "batch pos d_model"]:
+    """The final stream of a run that starts with the stream `x` and whose patterns are as given: linear in `x`."""
+    _check_pattern(model, x[..., 0], pattern)
+    for layer in range(model.cfg.n_layers):
+        heads = range(model.cfg.n_heads)
+        x = x + sum(through_head(model, x, pattern[layer, :, head], layer, head) for head in heads)
+    return x
+
+
+def score_terms(
+    model: AttentionOnlyTransformer, resid_parts: dict[str, Float[Tensor, "batch pos d_model"]], layer: int, head: int
+) -> Float[Tensor, "query_part key_part batch query key"]:
+    """A head's scores as a sum: the term of each part of what queries read with each part of what keys read.
+
+    `resid_parts`: what the stream before this layer is the sum of, from `stream_parts`, positions included. Divided
+    by √d_head; later keys are not masked.
+    """
+    _check_head(model, layer, head)
+    parts = torch.stack(list(resid_parts.values()))
+    q, k = parts @ model.W_Q[layer, head], parts @ model.W_K[layer, head]
+    return torch.einsum("ibqd,jbkd->ijbqk", q, k) / model.cfg.d_head**0.5
+
+
+def stream_parts(
+    model: AttentionOnlyTransformer, cache: Cache, layer: int
+) -> dict[str, Float[Tensor, "batch pos d_model"]]:
+    """What queries and keys of `layer` read, part by part: "token", "position", then each earlier head, "0.0" …"""
+    token = cache.resid[0]
+    position = model.W_pos[: token.shape[1]].expand_as(token)
+    heads = [(earlier, head) for earlier in range(layer) for head in range(model.cfg.n_heads)]
+    return {"token": token, "position": position} | {f"{at}.{head}": cache.head_out(at, head) for at, head in heads}
 
 
 def composition_scores(model: AttentionOnlyTransformer, layer: int = 1) -> dict[str, Float[Tensor, "earlier later"]]:
@@ -59,6 +172,13 @@ def composition_scores(model: AttentionOnlyTransformer, layer: int = 1) -> dict[
 def composition(first: FactoredMatrix, then: FactoredMatrix) -> Float[Tensor, ""]:
     """‖first @ then‖ / (‖first‖ ‖then‖), Frobenius: how much of what is written is read."""
     return (first @ then).norm() / (first.norm() * then.norm())
+
+
+def _check_pattern(model: AttentionOnlyTransformer, tokens: Tensor, pattern: Tensor) -> None:
+    want = [model.cfg.n_layers, len(tokens), model.cfg.n_heads, tokens.shape[1], tokens.shape[1]]
+    if list(pattern.shape) != want:
+        rule = f"for these tokens they must be [n_layers, batch, n_heads, query, key] = {want}"
+        raise CourseError(f"patterns of shape {list(pattern.shape)}", rule, "take cache.pattern of run_with_cache")
 
 
 def _check_head(model: AttentionOnlyTransformer, layer: int, head: int) -> None:

@@ -93,7 +93,7 @@ def load_tokenizer(d_vocab: int = 4096) -> Tokenizer:
     """The shipped tokenizer of 4096 tokens (the shipped models') or of 1024 (for small models that readers train)."""
     if d_vocab not in VOCABULARIES:
         raise CourseError(f"vocabulary {d_vocab!r}", f"tokenizers ship for {VOCABULARIES}", "use one of these sizes")
-    return Tokenizer(_Tokenizer.from_str(_read(f"tokenizer-{d_vocab}.json").decode("utf-8")))
+    return Tokenizer(_Tokenizer.from_str(read(f"tokenizer-{d_vocab}.json").decode("utf-8")))
 
 
 @cache
@@ -190,12 +190,13 @@ def _tile(ids: Int[Tensor, " n_tokens"], length: int, start_id: int) -> Int[Tens
 def token_counts(d_vocab: int = 4096) -> Int[Tensor, " d_vocab"]:
     """How often each token occurs in the whole training text."""
     load_tokenizer(d_vocab)
-    return torch.tensor(json.loads(_read("token-counts.json"))[str(d_vocab)])
+    return torch.tensor(json.loads(read("token-counts.json"))[str(d_vocab)])
 
 
 def common_tokens(d_vocab: int = 4096, least: int = 100) -> Int[Tensor, " n"]:
-    """The tokens seen at least 100 times in training: what scores and tables draw from."""
-    return (token_counts(d_vocab) >= least).nonzero().flatten()
+    """The tokens seen at least 100 times in training, the start token left out: what scores and tables draw from."""
+    common = (token_counts(d_vocab) >= least).nonzero().flatten()
+    return common[common != load_tokenizer(d_vocab).start_id]
 
 
 @cache
@@ -224,7 +225,8 @@ def count_bigrams(ids: Int[Tensor, " n_tokens"], d_vocab: int, start_id: int = 0
     return scipy.sparse.coo_array((ones, (now[keep], after[keep])), shape=(d_vocab, d_vocab)).tocsr()
 
 
-def _read(name: str) -> bytes:
+def read(name: str) -> bytes:
+    """A shipped file of `data/`, by name."""
     path = DATA / name
     if not path.exists():
         raise CourseError(f"{name}", f"it should be in {DATA.name}/ and is not", "fetch the repository again")
@@ -233,11 +235,11 @@ def _read(name: str) -> bytes:
 
 def _decompress(name: str) -> bytes:
     try:
-        return lzma.decompress(_read(name))
+        return lzma.decompress(read(name))
     except lzma.LZMAError as error:
         raise CourseError(name, f"it is damaged ({error})", "fetch the repository again") from error
 
 
 def manifest() -> dict:
     """What ships in `data/`: for each file its SHA-256 and size; the sources and their licences."""
-    return json.loads(_read("manifest.json"))
+    return json.loads(read("manifest.json"))

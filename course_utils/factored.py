@@ -4,11 +4,25 @@ The tables of a head, vocabulary × vocabulary, have rank d_head at most: we kee
 them out in blocks only.
 """
 
+from typing import NamedTuple
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from course_utils.errors import CourseError
+
+BLOCK = 256  # rows that are multiplied out at a time: 51 MB at 50 257 columns
+CHUNK = 16  # columns that share a maximum, so that most of a block is read once and sorted never
+
+
+class Entries(NamedTuple):
+    """Entries of a matrix, largest first: their values, and where they stand."""
+
+    values: Float[Tensor, " n"]
+    rows: Int[Tensor, " n"]
+    columns: Int[Tensor, " n"]
 
 
 class FactoredMatrix:
@@ -61,6 +75,76 @@ class FactoredMatrix:
         """The eigenvalues that can differ from zero: those of BA, rank × rank, since λ(AB) = λ(BA)."""
         self._check_square()
         return torch.linalg.eigvals(self.B @ self.A)
+
+    def eig(self) -> tuple[Float[Tensor, " rank"], Float[Tensor, "rank rows"]]:
+        """Those eigenvalues, largest modulus first, and for each a row v with v @ AB = λ v, of length 1 (complex).
+
+        If w BA = λ w, then v = w B has v AB = w BA B = λ w B = λ v.
+        """
+        self._check_square()
+        values, columns = torch.linalg.eig((self.B @ self.A).T)  # a row's eigenvector is a column's of the transpose
+        order = values.abs().argsort(descending=True)
+        rows = columns.T[order] @ self.B.to(columns.dtype)
+        return values[order], rows / rows.norm(dim=1, keepdim=True)
+
+    def take(self, rows: Int[Tensor, " n"] | None = None, columns: Int[Tensor, " m"] | None = None) -> "FactoredMatrix":
+        """The matrix of some rows and columns only, still factored."""
+        A = self.A if rows is None else self.A[rows]
+        return FactoredMatrix(A, self.B if columns is None else self.B[:, columns])
+
+    @torch.no_grad()
+    def row_topk(self, k: int) -> tuple[Float[Tensor, "rows k"], Int[Tensor, "rows k"]]:
+        """The k largest entries of each row and their columns, exact; rows are multiplied out in blocks.
+
+        Takes about 1.4 times as long as the block products alone: see `benchmarks/tables.py`.
+        """
+        height, width = self.shape
+        if not 1 <= k <= width:
+            raise CourseError(f"k is {k}", f"a row has {width} entries", f"choose k from 1 to {width}")
+        values, columns = self.A.new_empty(height, k), torch.empty(height, k, dtype=torch.long, device=self.A.device)
+        chunks = -(-width // CHUNK)
+        block = self.A.new_full((min(BLOCK, height), chunks * CHUNK), float("-inf"))
+        B = torch.nn.functional.pad(self.B, (0, chunks * CHUNK - width))  # whole chunks, so that products fill them
+        for start in tqdm(range(0, height, BLOCK), desc="blocks of rows", leave=False, disable=height < 50 * BLOCK):
+            part = slice(start, start + BLOCK)
+            out = block[: len(self.A[part])]
+            torch.mm(self.A[part], B, out=out)
+            out[:, width:] = float("-inf")
+            if k >= chunks:
+                values[part], columns[part] = out.topk(k, dim=1)
+                continue
+            # The k largest entries stand in the k chunks of largest maximum. Entry c * chunks + j is in chunk j.
+            by_chunk = out.unflatten(1, (CHUNK, chunks))
+            best = by_chunk.amax(dim=1).topk(k, dim=1).indices
+            candidates = by_chunk.gather(2, best[:, None].expand(-1, CHUNK, -1)).flatten(1)
+            values[part], place = candidates.topk(k, dim=1)
+            columns[part] = place // k * chunks + best.gather(1, place % k)
+        return values, columns
+
+    @torch.no_grad()
+    def largest(self, k: int, row_topk: tuple[Tensor, Tensor] | None = None) -> Entries:
+        """The k largest entries of the whole matrix, exact. `row_topk`, if it is at hand, saves a pass over the blocks.
+
+        A row may hold more of them than were kept of it: such rows, few of them, are multiplied out again.
+        """
+        height, width = self.shape
+        if not 1 <= k <= height * width:
+            rule = f"the matrix has {height * width} entries"
+            raise CourseError(f"k is {k}", rule, f"choose k from 1 to {height * width}")
+        kept, columns = row_topk or self.row_topk(min(8, width))
+        each = kept.shape[1]
+        first = kept.flatten().topk(min(k, kept.numel()))
+        more = kept[:, -1] >= first.values[-1] if each < width else kept.new_zeros(height, dtype=torch.bool)
+        whole = more.nonzero().flatten()
+        values = [kept[~more].flatten()]
+        rows = [(~more).nonzero().flatten().repeat_interleave(each)]
+        places = [columns[~more].flatten()]
+        for part in whole.split(BLOCK):
+            value, place = self.take(part).row_topk(min(k, width))
+            values.append(value.flatten()), places.append(place.flatten())
+            rows.append(part.repeat_interleave(value.shape[1]))
+        top = torch.cat(values).topk(k)
+        return Entries(top.values, torch.cat(rows)[top.indices], torch.cat(places)[top.indices])
 
     def svdvals(self) -> Float[Tensor, " rank"]:
         """The singular values that can differ from zero, from two QR decompositions."""

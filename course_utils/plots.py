@@ -74,6 +74,110 @@ def tables(values: dict, names: list[str], *, label: str) -> Figure:
     return fig
 
 
+def attention(patterns: dict, names: list[str] | None = None, *, label="attention", columns=4, top=None) -> Figure:
+    """Patterns [query, key] by title, side by side on one colour scale; `names`, the tokens, name rows and columns."""
+    patterns = {title: np.asarray(pattern, dtype=float) for title, pattern in patterns.items()}
+    top = top or max(np.nanmax(pattern) for pattern in patterns.values())
+    columns, size = min(columns, len(patterns)), 1.9 if names is None else 0.9 + 0.17 * len(names)
+    rows = -(-len(patterns) // columns)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(size * columns + 0.7, size * rows), sharex=True, sharey=True, squeeze=False
+    )
+    colours = plt.get_cmap(SEQUENTIAL).with_extremes(bad="#DDDDDD")
+    for ax, (title, pattern) in zip(axes.flat, patterns.items(), strict=False):
+        later = np.triu(np.ones_like(pattern, dtype=bool), 1)  # a key after its query: nothing to see there
+        shown = np.ma.masked_where(later | ~np.isfinite(pattern), pattern)
+        image = ax.imshow(shown, cmap=colours, vmin=0, vmax=top, interpolation="nearest")
+        ax.set_title(title, fontsize=9)
+        ax.grid(False)
+        if names is not None:
+            ax.set_xticks(range(len(names)), names, rotation=90, fontfamily="monospace", fontsize=8)
+            ax.set_yticks(range(len(names)), names, fontfamily="monospace", fontsize=8)
+    for ax in axes.flat[len(patterns) :]:
+        ax.axis("off")
+    figure.supxlabel("key: the position looked at", fontsize=10)
+    figure.supylabel("query: the position that looks", fontsize=10)
+    figure.colorbar(image, ax=axes, label=label, pad=0.01)
+    return figure
+
+
+def token_table(rows: list[str], groups: dict, *, label: str) -> Figure:
+    """Tables of tokens, one row for each name in `rows`; a group is (tokens [row][column], values of the same shape).
+
+    Each cell shows a token, and its value by its shade, from 0 to the largest of the group.
+    """
+    widest = [max(len(token) for row in tokens for token in row) for tokens, _ in groups.values()]
+    counts = [len(tokens[0]) for tokens, _ in groups.values()]
+    ratios = [count * (wide + 2) for count, wide in zip(counts, widest, strict=True)]
+    figure, axes = plt.subplots(
+        1, len(groups), figsize=(min(11, 1.6 + 0.085 * sum(ratios)), 0.75 + 0.27 * len(rows)), sharey=True,
+        squeeze=False, width_ratios=ratios,
+    )  # fmt: skip
+    for ax, (title, (tokens, values)) in zip(axes[0], groups.items(), strict=True):
+        shade = np.clip(np.asarray(values, dtype=float), 0, None)
+        shade = shade / max(shade.max(), 1e-12)
+        ax.imshow(0.75 * shade, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+        for y, row in enumerate(tokens):
+            for x, token in enumerate(row):
+                colour = "white" if shade[y, x] > 0.75 else BLACK
+                ax.text(x, y, token, ha="center", va="center", fontfamily="monospace", fontsize=8, color=colour)
+        ax.set_title(title, fontsize=10)
+        ax.set_xticks([])
+        ax.set_yticks(range(len(rows)), rows, fontfamily="monospace", fontsize=9)
+        ax.tick_params(length=0)
+        ax.grid(False)
+        ax.spines[:].set_visible(False)
+    axes[0, 0].set_ylabel(label)
+    return figure
+
+
+def complex_plane(eigenvalues: dict, baseline: dict | None = None, *, columns=4) -> Figure:
+    """Eigenvalues by title in the complex plane: the angle as it is, the distance from the centre on a log scale.
+
+    `baseline`: others, by the same titles, drawn in grey behind them.
+    """
+    eigenvalues = {title: np.asarray(values) for title, values in eigenvalues.items()}
+    largest = max(np.abs(values).max() for values in eigenvalues.values())
+    decades = 4  # what is smaller is drawn at the centre
+    radius = lambda values: np.clip(np.log10(np.abs(values) / largest + 1e-30) + decades, 0, None)  # noqa: E731
+    columns = min(columns, len(eigenvalues))
+    rows = -(-len(eigenvalues) // columns)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(2 * columns, 2.25 * rows), squeeze=False, subplot_kw={"projection": "polar"}
+    )
+    for ax, (title, values) in zip(axes.flat, eigenvalues.items(), strict=False):
+        if baseline is not None:
+            grey = np.asarray(baseline[title])
+            ax.plot(np.angle(grey), radius(grey), ".", color="#9A9A9A", markersize=3, label="random weights")
+        ax.plot(np.angle(values), radius(values), "o", color=BLUE, markersize=3.5, alpha=0.8, label="trained")
+        ax.set_title(title, fontsize=9, loc="center", pad=10)
+        ax.set_ylim(0, decades + 0.2)
+        ax.set_yticks(range(decades + 1), [])
+        ax.set_xticks(np.deg2rad([0, 90, 180, 270]), ["+", "i", "−", "−i"], fontsize=8)
+        ax.tick_params(pad=-2)
+    for ax in axes.flat[len(eigenvalues) :]:
+        ax.axis("off")
+    outermost = f"circles: |λ| = {largest:.0f}, and a tenth, a hundredth … of it"
+    figure.supxlabel(outermost, fontsize=9)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
+    return figure
+
+
+def histogram(values: dict, bins, *, xlabel: str, ylabel="number of heads", colours: dict | None = None) -> Figure:
+    """Histograms by name on one axis. A name with more values than the first has its counts scaled to the first's."""
+    figure, ax = plt.subplots()
+    first = len(np.ravel(next(iter(values.values()))))
+    for number, (name, these) in enumerate(values.items()):
+        these = np.ravel(np.asarray(these, dtype=float))
+        colour = (colours or {}).get(name, BLUE if number == 0 else "#8A8A8A")
+        style = {"alpha": 0.85} if number == 0 else {"histtype": "step", "lw": 2}
+        scale = first / len(these)
+        ax.hist(these, bins, weights=np.full(len(these), scale), color=colour, label=name, **style)
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    ax.legend()
+    return figure
+
+
 def architecture(n_heads: int) -> Figure:
     """The two-layer model drawn as one stream, left to right, that heads read from and add to."""
     fig, ax = _canvas(10.6, 3.7)

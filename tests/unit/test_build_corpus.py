@@ -144,7 +144,7 @@ def test_what_is_built_can_be_read_and_is_the_same_again(archives, tmp_path, mon
     assert 0 < made["documents"]["train, shipped"] < made["documents"]["train"]
     assert set(made["files"]) == {
         "train.u16.xz", "validation.u16.xz", "tokenizer-4096.json", "tokenizer-1024.json", "bigrams-4096.i32.xz",
-        "token-counts.json",
+        "token-counts.json", "skip-trigrams.json",
     }  # fmt: skip
     assert "| two | 1.0 | made up | MIT |" in (out / "README.md").read_text("utf-8")
     assert (out / "licenses/one.txt").read_text() == "Do what you like with one."
