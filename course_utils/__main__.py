@@ -31,7 +31,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _train_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", choices=["zero-layer", "one-layer", "two-layer"], help="whose recipe to follow")
+    from course_utils.config import RECIPES
+
+    parser.add_argument("name", choices=list(RECIPES), help="whose recipe to follow")
     parser.add_argument("--out", type=Path, default=Path("trained"), help="folder for weights, card, log and state")
     parser.add_argument("--resume", action="store_true", help="go on where an interrupted run stopped")
     parser.add_argument("--text", choices=["full", "shipped"], help="all text that `corpus` built, or what ships")

@@ -39,6 +39,18 @@ def qk_circuit(model: AttentionOnlyTransformer, layer: int, head: int, centred: 
     return model.W_E @ W_QK(model, layer, head) @ keys.T
 
 
+def qk_circuit_through(
+    model: AttentionOnlyTransformer, later: tuple[int, int], earlier: tuple[int, int], centred: bool = False
+) -> FactoredMatrix:
+    """W_E W_QK² (W_E W_OV¹)ᵀ [destination token, token that the earlier head carried into the key]: K-composition.
+
+    The term Id ⊗ A ⊗ W of the later head's scores ([E21], "Path Expansion of Attention Scores QK Circuit"): what it
+    looks for among the tokens that the earlier head has moved. `centred` as in `qk_circuit`.
+    """
+    carried = (centre(model.W_E, dim=0) if centred else model.W_E) @ W_OV(model, *earlier)
+    return model.W_E @ W_QK(model, *later) @ carried.T
+
+
 def ov_circuit(model: AttentionOnlyTransformer, layer: int, head: int, centred: bool = False) -> FactoredMatrix:
     """W_E W_V W_O W_U [source token, output token]: the logits that full attention to the source adds.
 
@@ -135,6 +147,8 @@ def score_terms(
     _check_head(model, layer, head)
     parts = torch.stack(list(resid_parts.values()))
     q, k = parts @ model.W_Q[layer, head], parts @ model.W_K[layer, head]
+    if model.cfg.smeared_keys:
+        k = model.smeared(k.unsqueeze(-3), layer)[..., head, :, :]
     return torch.einsum("ibqd,jbkd->ijbqk", q, k) / model.cfg.d_head**0.5
 
 
@@ -167,6 +181,16 @@ def composition_scores(model: AttentionOnlyTransformer, layer: int = 1) -> dict[
         kind: torch.stack([torch.stack([composition(a, b) for b in later]) for a in earlier])
         for kind, later in reads.items()
     }
+
+
+def composition_baseline(model: AttentionOnlyTransformer, draws: int = 4, seed: int = 0) -> tuple[float, float]:
+    """Mean and standard deviation of `composition_scores` when all heads are random: what two strangers score.
+
+    The matrices are products of Gaussian factors, so of the same shapes and ranks as the model's. About 1 / √d_model.
+    """
+    drawn = (composition_scores(random_heads(model, seed + draw)) for draw in range(draws))
+    scores = torch.stack([torch.stack(list(by_kind.values())) for by_kind in drawn])
+    return scores.mean().item(), scores.std().item()
 
 
 def composition(first: FactoredMatrix, then: FactoredMatrix) -> Float[Tensor, ""]:

@@ -16,9 +16,13 @@ class ModelConfig:
     d_head: int = 32
     d_vocab: int = 4096  # byte-pair tokens, the start token included
     n_ctx: int = 256  # longest context, the start token included
+    smeared_keys: bool = False  # each key mixed with the one before it ([O22], "Smeared Keys"): chapter 9 only
 
     def __post_init__(self):
-        for field in fields(self):
+        if not isinstance(self.smeared_keys, bool):
+            rule = "it must be True or False"
+            raise CourseError(f"smeared_keys is {self.smeared_keys!r}", rule, "change the configuration")
+        for field in fields(self)[:-1]:
             value = getattr(self, field.name)
             least = 0 if field.name == "n_layers" else 1
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
@@ -70,3 +74,16 @@ class TrainConfig:
         return min(1.0, (step + 1) / max(1, self.warmup), (self.steps - step) / fall)
 
     to_dict = asdict
+
+
+SMALL = {"n_heads": 8, "d_model": 256, "d_vocab": 1024}
+SMALL_RUN = {"steps": 4_000, "batch": 8, "lr": 8e-3, "lr_adam": 8e-3, "d_vocab": 1024, "text": "shipped"}
+RECIPES = {
+    "zero-layer": (ModelConfig(n_layers=0), TrainConfig(steps=200, lr_adam=0.02)),
+    "one-layer": (ModelConfig(n_layers=1), TrainConfig(steps=4_000)),
+    "two-layer": (ModelConfig(n_layers=2), TrainConfig(steps=10_000)),
+    # Chapter 9 compares these, which differ in what stands in their names alone.
+    "small-two-layer": (ModelConfig(n_layers=2, **SMALL), TrainConfig(**SMALL_RUN)),
+    "small-one-layer": (ModelConfig(n_layers=1, **SMALL), TrainConfig(**SMALL_RUN)),
+    "small-smeared-keys": (ModelConfig(n_layers=1, **SMALL, smeared_keys=True), TrainConfig(**SMALL_RUN)),
+}

@@ -44,6 +44,8 @@ class AttentionOnlyTransformer(nn.Module):
         self.W_V = nn.Parameter(torch.zeros(L, H, M, D))
         self.W_O = nn.Parameter(torch.zeros(L, H, D, M))
         self.W_U = nn.Parameter(torch.zeros(M, cfg.d_vocab))
+        if cfg.smeared_keys:
+            self.smear = nn.Parameter(torch.zeros(L, H))  # α: half and half at first
 
     @classmethod
     def init(cls, cfg: ModelConfig, seed: int = 0) -> "AttentionOnlyTransformer":
@@ -52,6 +54,8 @@ class AttentionOnlyTransformer(nn.Module):
         spread = {"W_E": 0.5, "W_pos": 0.5, "W_O": cfg.d_model**-0.5 / max(1, 2 * cfg.n_layers) ** 0.5}
         with torch.no_grad():
             for name, weight in model.named_parameters():
+                if name == "smear":
+                    continue
                 weight.normal_(0, spread.get(name, cfg.d_model**-0.5), generator=generator)
         return model
 
@@ -91,10 +95,18 @@ class AttentionOnlyTransformer(nn.Module):
         """Scores before the softmax, divided by √d_head; −∞ where a key lies after its query."""
         at = x + self.W_pos[: x.shape[1]]  # queries and keys read positions, values don't
         q = torch.einsum("bpm,hmd->bhpd", at, self.W_Q[layer])
-        k = torch.einsum("bpm,hmd->bhpd", at, self.W_K[layer])
+        k = self.smeared(torch.einsum("bpm,hmd->bhpd", at, self.W_K[layer]), layer)
         scores = q @ k.transpose(-1, -2) / self.cfg.d_head**0.5
         future = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).triu(1)
         return scores.masked_fill(future, float("-inf"))
+
+    def smeared(self, k: Float[Tensor, "*batch n_heads pos d_head"], layer: int) -> Tensor:
+        """Keys k_j as they are or, with smeared keys, σ(α) k_j + (1 − σ(α)) k_{j−1}; each head learns its α."""
+        if not self.cfg.smeared_keys:
+            return k
+        own = self.smear[layer].sigmoid()[:, None, None]
+        before = torch.cat([k[..., :1, :], k[..., :-1, :]], dim=-2)  # the first key has none before it
+        return own * k + (1 - own) * before
 
     def _embed(self, tokens: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos d_model"]:
         check_tokens(tokens, self.cfg)
@@ -108,7 +120,7 @@ class AttentionOnlyTransformer(nn.Module):
         def read(source, W):  # [H, M, D] -> one matrix [M, H*D]: all heads in one product
             return (source @ W.permute(1, 0, 2).reshape(M, H * D)).unflatten(-1, (H, D)).transpose(1, 2)
 
-        q, k, v = read(at, self.W_Q[layer]), read(at, self.W_K[layer]), read(x, self.W_V[layer])
+        q, k, v = read(at, self.W_Q[layer]), self.smeared(read(at, self.W_K[layer]), layer), read(x, self.W_V[layer])
         if x.is_cuda:
             z = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         else:  # with heads this small two batched products are 1.5 times as fast on a CPU

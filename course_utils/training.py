@@ -21,16 +21,11 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from course_utils import checkpoints, circuits, corpus, scores
-from course_utils.config import ModelConfig, TrainConfig
+from course_utils.config import RECIPES, ModelConfig, TrainConfig
 from course_utils.device import choose_device
 from course_utils.errors import CourseError
 from course_utils.model import AttentionOnlyTransformer
 
-RECIPES = {
-    "zero-layer": (ModelConfig(n_layers=0), TrainConfig(steps=200, lr_adam=0.02)),
-    "one-layer": (ModelConfig(n_layers=1), TrainConfig(steps=4_000)),
-    "two-layer": (ModelConfig(n_layers=2), TrainConfig(steps=10_000)),
-}
 # The text whose attention patterns are kept through training: names come back, so there is something to induce.
 FIXED_TEXT = """def mean(values):
     total = sum(values)
@@ -113,7 +108,7 @@ class Optimiser:
 
     def __init__(self, model: AttentionOnlyTransformer, cfg: TrainConfig):
         self.cfg, self.model = cfg, model
-        tables = [model.W_E, model.W_pos, model.W_U]
+        tables = [model.W_E, model.W_pos, model.W_U, *([model.smear] if model.cfg.smeared_keys else [])]
         self._parts = [
             (HeadMuon([model.W_Q, model.W_K, model.W_V, model.W_O], cfg.lr, weight_decay=cfg.weight_decay), cfg.lr),
             (torch.optim.AdamW(tables, lr=cfg.lr_adam, betas=(0.9, 0.98), weight_decay=0.0, fused=True), cfg.lr_adam),
