@@ -84,6 +84,7 @@ def path_effects(
     "Q", "K": mean over queries of KL(pattern as it is ‖ pattern with the path cut), in nats, the first query left out.
     "V": ‖change of the head's output‖ / ‖its output‖ with patterns frozen.
     """
+    _check(model, [], [((layer - 1, 0), (layer, 0), "K")])
     heads, root = range(model.cfg.n_heads), model.cfg.d_head**0.5
     cache = model.run_with_cache(tokens)[1]
     written = [cache.head_out(layer - 1, head) for head in heads]
@@ -165,7 +166,7 @@ def _check(model: AttentionOnlyTransformer, heads: list[Head], paths: list[tuple
     cfg = model.cfg
     for layer, head in heads + [head for earlier, later, _ in paths for head in (earlier, later)]:
         if not (0 <= layer < cfg.n_layers and 0 <= head < cfg.n_heads):
-            rule = f"this model has {cfg.n_layers} layers of {cfg.n_heads} heads"
+            rule = f"this model has layers 0 to {cfg.n_layers - 1} and heads 0 to {cfg.n_heads - 1}"
             raise CourseError(f"head {layer}.{head}", rule, "choose one of these")
     for earlier, later, side in paths:
         if side not in tuple(SIDES):

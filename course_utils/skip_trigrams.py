@@ -139,8 +139,8 @@ def lift(
 
     NaN without an occasion, and where `out` never follows `destination` at all.
     """
-    bigrams = corpus.bigram_counts()
-    base = bigrams[destination.numpy(), out.numpy()] / bigrams.sum(1)[destination.numpy()]
+    bigrams, rows, columns = corpus.bigram_counts(), destination.numpy().copy(), out.numpy().copy()
+    base = bigrams[rows, columns] / bigrams.sum(1)[rows]
     return (hits / occasions) / torch.as_tensor(base)
 
 

@@ -13,6 +13,7 @@ from course_utils.errors import CourseError
 def test_the_shipped_models_sizes_are_the_defaults():
     assert ModelConfig().to_dict() == {
         "n_layers": 2, "n_heads": 12, "d_model": 384, "d_head": 32, "d_vocab": 4096, "n_ctx": 256,
+        "smeared_keys": False,
     }  # fmt: skip
     assert ModelConfig(**ModelConfig(n_layers=0).to_dict()) == ModelConfig(n_layers=0)
 
@@ -23,7 +24,10 @@ def test_a_configuration_cannot_be_changed(config):
         config.d_vocab = 5
 
 
-@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(ModelConfig)])
+SIZES = [field.name for field in dataclasses.fields(ModelConfig) if field.name != "smeared_keys"]
+
+
+@pytest.mark.parametrize("field", SIZES)
 @pytest.mark.parametrize("value", [-1, 1.0, "12", None, True])
 def test_sizes_that_make_no_model(field, value):
     with pytest.raises(CourseError) as caught:
@@ -34,9 +38,15 @@ def test_sizes_that_make_no_model(field, value):
 
 def test_only_layers_may_be_none():
     assert ModelConfig(n_layers=0).n_layers == 0
-    for field in dataclasses.fields(ModelConfig)[1:]:
-        with pytest.raises(CourseError, match=f"{field.name} is 0"):
-            ModelConfig(**{field.name: 0})
+    for field in SIZES[1:]:
+        with pytest.raises(CourseError, match=f"{field} is 0"):
+            ModelConfig(**{field: 0})
+
+
+@pytest.mark.parametrize("value", [1, "yes", None])
+def test_keys_are_smeared_or_not(value):
+    with pytest.raises(CourseError, match=f"smeared_keys is {value!r}"):
+        ModelConfig(smeared_keys=value)
 
 
 BAD_TRAINING = [

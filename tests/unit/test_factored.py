@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from course_utils.errors import CourseError
-from course_utils.factored import FactoredMatrix
+from course_utils.factored import BLOCK, FactoredMatrix
 
 SIZE = st.integers(1, 7)
 SEED = st.integers(0, 999)
@@ -97,7 +97,57 @@ def test_the_table_of_a_real_vocabulary_needs_no_room():
     assert repr(it) == "FactoredMatrix(4096 × 4096, rank at most 32)"
 
 
+@given(SIZE, SIZE, SEED)
+def test_eigenvectors_in_rows(size, rank, seed):
+    it = factored(size, rank, size, seed)
+    values, rows = it.eig()
+    assert (values.abs().diff() <= 1e-9).all()
+    moved = rows @ it.AB.to(rows.dtype)
+    kept = values.abs() > 1e-6  # more rank than size: the others are zeros, whose rows may vanish
+    close(moved[kept], (values[:, None] * rows)[kept], 1e-7)
+    close(rows[kept].norm(dim=1), torch.ones(int(kept.sum()), dtype=torch.float64))
+    everything = torch.cat([values, torch.zeros(0)])
+    close(everything.abs().sort().values, it.eigenvalues().abs().sort().values, 1e-7)
+
+
+@given(rows=st.integers(1, 40), columns=st.integers(1, 90), k=st.integers(1, 12), seed=SEED)
+def test_the_largest_of_each_row_and_of_all(rows, columns, k, seed):
+    it = factored(rows, 3, columns, seed)
+    if seed % 3 == 0:  # one row holds more of the largest entries than are kept of each
+        it.A[seed % rows] *= 100
+    k = min(k, columns)
+    values, places = it.row_topk(k)
+    close(values, it.AB.topk(k, dim=1).values)
+    close(it.AB.gather(1, places), values)
+    assert all(len(set(row)) == k for row in places.tolist())
+    for total in {1, k, rows * columns // 2 + 1, rows * columns}:
+        entries = it.largest(total)
+        close(entries.values, it.AB.flatten().topk(total).values)
+        close(it.AB[entries.rows, entries.columns], entries.values)
+        assert len(set(zip(entries.rows.tolist(), entries.columns.tolist(), strict=True))) == total
+        close(it.largest(total, (values, places)).values, entries.values)
+
+
+def test_the_largest_of_many_blocks_of_rows():
+    it = factored(3 * BLOCK + 5, 4, 300, 1)
+    close(it.row_topk(7)[0], it.AB.topk(7, dim=1).values)
+    close(it.largest(1000).values, it.AB.flatten().topk(1000).values)
+
+
+@given(SIZE, SIZE, SIZE, SEED)
+def test_some_rows_and_columns(rows, rank, columns, seed):
+    it = factored(rows, rank, columns, seed)
+    some, few = torch.arange(rows).flip(0)[: rows // 2 + 1], torch.arange(columns)[::2]
+    close(it.take(some, few).AB, it.AB[some][:, few])
+    close(it.take(columns=few).AB, it.AB[:, few])
+    close(it.take(some).AB, it.AB[some])
+
+
 MISFITS = {
+    "no largest": (lambda: factored(5, 2, 6, 0).row_topk(0), "k is 0", "6 entries"),
+    "more than a row": (lambda: factored(5, 2, 6, 0).row_topk(7), "k is 7", "6 entries"),
+    "more than all": (lambda: factored(5, 2, 6, 0).largest(31), "k is 31", "30 entries"),
+    "eigenvectors of an oblong": (lambda: factored(5, 2, 6, 0).eig(), "[5, 6]", "square"),
     "factors": (lambda: FactoredMatrix(torch.ones(2, 3), torch.ones(4, 5)), "[2, 3]", "[4, 5]"),
     "a vector": (lambda: FactoredMatrix(torch.ones(2), torch.ones(2, 5)), "[2]", "[2, 5]"),
     "a product": (lambda: factored(5, 2, 6, 0) @ torch.ones(7, 3), "[5, 6]", "[7, 3]"),

@@ -38,6 +38,9 @@ def naive(model, tokens):
             for i in range(len(stream)):
                 query = (stream[i] + w["W_pos"][i]) @ w["W_Q"][layer, head]
                 keys = [(stream[j] + w["W_pos"][j]) @ w["W_K"][layer, head] for j in range(i + 1)]
+                if model.cfg.smeared_keys:
+                    own = 1 / (1 + math.exp(-w["smear"][layer, head]))
+                    keys = [own * key + (1 - own) * keys[max(0, j - 1)] for j, key in enumerate(keys)]
                 scores = [query @ key / math.sqrt(model.cfg.d_head) for key in keys]
                 weights = [math.exp(score - max(scores)) for score in scores]
                 for j in range(i + 1):
@@ -59,6 +62,20 @@ def test_both_paths_equal_attention_written_with_loops(drawn, data, seed):
         np.testing.assert_allclose(by_cache[row], logits, **EXACT)
         for layer, pattern in enumerate(patterns):
             np.testing.assert_allclose(cache.pattern[layer, row], pattern, **EXACT)
+
+
+def test_smeared_keys_are_mixed_with_the_key_before(make_model, tokens_for):
+    model, plain = make_model(1, smeared_keys=True), make_model(1)
+    assert "smear" not in plain.state_dict() and model.smear.shape == (2, 3)
+    model.smear.copy_(torch.linspace(-3, 3, 6).view(2, 3))
+    tokens = tokens_for(model)
+    logits, patterns = naive(model, tokens[0])
+    by_cache, cache = model.run_with_cache(tokens)
+    np.testing.assert_allclose(by_cache[0], logits, **EXACT)
+    np.testing.assert_allclose(model(tokens)[0], logits, **EXACT)
+    np.testing.assert_allclose(cache.pattern[1, 0], patterns[1], **EXACT)
+    model.smear.fill_(50)  # all of a key is its own
+    torch.testing.assert_close(model(tokens), plain(tokens), **EXACT)
 
 
 def test_both_paths_agree_in_float32_at_the_size_of_the_shipped_models():
