@@ -48,10 +48,13 @@ class AttentionOnlyTransformer(nn.Module):
             self.smear = nn.Parameter(torch.zeros(L, H))  # α: half and half at first
 
     @classmethod
-    def init(cls, cfg: ModelConfig, seed: int = 0) -> "AttentionOnlyTransformer":
-        """A model with random weights, drawn on the CPU: a seed gives the same start on every device."""
+    def init(cls, cfg: ModelConfig, seed: int = 0, positions: float = 0.5) -> "AttentionOnlyTransformer":
+        """A model with random weights, drawn on the CPU: a seed gives the same start on every device.
+
+        `positions` is the standard deviation of W_pos.
+        """
         model, generator = cls(cfg), torch.Generator().manual_seed(seed)
-        spread = {"W_E": 0.5, "W_pos": 0.5, "W_O": cfg.d_model**-0.5 / max(1, 2 * cfg.n_layers) ** 0.5}
+        spread = {"W_E": 0.5, "W_pos": positions, "W_O": cfg.d_model**-0.5 / max(1, 2 * cfg.n_layers) ** 0.5}
         with torch.no_grad():
             for name, weight in model.named_parameters():
                 if name == "smear":

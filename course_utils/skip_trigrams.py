@@ -59,7 +59,7 @@ def per_source(qk: FactoredMatrix, ov: FactoredMatrix, k: int) -> SkipTrigrams:
     """
     _check_tables(qk, ov)
     looked, outs = (m.row_topk(min(k, m.shape[1])) for m in (qk.T, ov))
-    return _pair(torch.arange(len(ov.A), device=ov.A.device), looked, outs, k)
+    return pair(torch.arange(len(ov.A), device=ov.A.device), looked, outs, k)
 
 
 @torch.no_grad()
@@ -77,7 +77,7 @@ def largest(qk: FactoredMatrix, ov: FactoredMatrix, k: int) -> SkipTrigrams:
             break
         looked = qk.T.take(source).row_topk(min(k, qk.shape[0]))
         outs = ov.take(source).row_topk(min(k, ov.shape[1]))
-        rows = _pair(source, looked, outs, min(k, looked[0].shape[1] * outs[0].shape[1]))
+        rows = pair(source, looked, outs, min(k, looked[0].shape[1] * outs[0].shape[1]))
         found.append(SkipTrigrams(*(field.flatten() for field in rows)))
         every = SkipTrigrams(*(torch.cat(fields) for fields in zip(*found, strict=True)))
         top = every.values.topk(min(k, len(every.values)))
@@ -86,8 +86,8 @@ def largest(qk: FactoredMatrix, ov: FactoredMatrix, k: int) -> SkipTrigrams:
     return found[0]
 
 
-def _pair(source: Tensor, looked: tuple[Tensor, Tensor], outs: tuple[Tensor, Tensor], k: int) -> SkipTrigrams:
-    """Of each row: the k largest products of a QK entry and an OV entry, both positive."""
+def pair(source: Tensor, looked: tuple[Tensor, Tensor], outs: tuple[Tensor, Tensor], k: int) -> SkipTrigrams:
+    """Of each source: the k largest products of a QK entry and an OV entry, both positive, from `row_topk` of each."""
     fields = []
     for part in torch.arange(len(source)).split(BLOCK // 4):
         product = looked[0][part].clamp(min=0)[:, :, None] * outs[0][part].clamp(min=0)[:, None]

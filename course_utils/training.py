@@ -162,7 +162,7 @@ def next_token_loss(model: AttentionOnlyTransformer, tokens: Int[Tensor, "batch 
 
 def train(
     name: str, model_cfg: ModelConfig, cfg: TrainConfig, out: Path, resume: bool = False, save_every: int = 250,
-    eval_every: int = 100, stop_at: int | None = None, command: str = "",
+    stop_at: int | None = None, command: str = "",
 ) -> AttentionOnlyTransformer:  # fmt: skip
     """Train an attention model and write `name.safetensors`, its card and its log into `out`.
 
@@ -179,7 +179,7 @@ def train(
         raise CourseError(f"batch {cfg.batch}", f"it must divide by the {world} processes", "change --batch")
     ids = corpus.load_text("train", cfg.d_vocab, full=cfg.text == "full")
     starts = corpus.window_starts(ids, model_cfg.n_ctx)
-    model = AttentionOnlyTransformer.init(model_cfg, cfg.seed).to(device)
+    model = AttentionOnlyTransformer.init(model_cfg, cfg.seed, cfg.positions).to(device)
     optimiser, log, first, seconds, commands = Optimiser(model, cfg), Log(), 0, 0.0, [command]
     if resume and state_path.exists():
         log, about = _load_state(state_path, model, optimiser, cfg)
@@ -188,7 +188,7 @@ def train(
             tqdm.write(f"The run is made longer: {cfg.steps} steps in place of {about['training']['steps']}.")
             commands = [*commands, f"{command} --resume"]
     meter = _Meter(model, cfg)
-    eval_steps = set(range(0, cfg.steps, eval_every)) | {cfg.steps}
+    eval_steps = set(range(0, cfg.steps, cfg.eval_every)) | {cfg.steps}
     snap_steps = snapshot_steps(cfg.steps)
     began, recent = time.perf_counter() - seconds, []
     bar = tqdm(range(first, cfg.steps), desc=name, initial=first, total=cfg.steps, disable=rank > 0, unit="step")

@@ -14,7 +14,7 @@ from course_utils.config import ModelConfig, TrainConfig
 from course_utils.training import train
 
 MODEL = ModelConfig(n_layers=2, n_heads=2, d_model=32, d_head=16, d_vocab=1024, n_ctx=64)
-STANDARD = {"batch": 4, "lr": 0.02, "lr_adam": 0.03, "warmup": 2, "d_vocab": 1024, "text": "shipped"}
+STANDARD = {"batch": 4, "eval_every": 5, "lr": 0.02, "lr_adam": 0.03, "warmup": 2, "d_vocab": 1024, "text": "shipped"}
 
 
 def settings(steps: int = 12, **changes) -> TrainConfig:

@@ -146,7 +146,7 @@ def whole(tmp_path_factory, small_text):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COURSE_DEVICE", "cpu")
         patch.setattr(corpus, "load_text", lambda split, d_vocab=4096, full=False: small_text)
-        model = training.train("small", MODEL, settings(), folder, eval_every=5, command="made by a test")
+        model = training.train("small", MODEL, settings(), folder, command="made by a test")
     torch.set_num_threads(before)
     return folder, model
 
@@ -203,7 +203,7 @@ def test_a_run_writes_weights_and_a_complete_card(whole):
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(
     whole, tmp_path, text_is_small, one_thread, on_the_cpu, stop_at
 ):
-    run = lambda **more: training.train("small", MODEL, settings(), tmp_path, eval_every=5, **more)  # noqa: E731
+    run = lambda **more: training.train("small", MODEL, settings(), tmp_path, **more)  # noqa: E731
     run(stop_at=stop_at)
     assert not (tmp_path / "small.safetensors").exists()  # unfinished
     resumed = run(resume=True)
@@ -220,7 +220,7 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(
 def test_resuming_a_finished_run_changes_nothing(whole, tmp_path, text_is_small, one_thread, on_the_cpu):
     state = "small.state.safetensors"
     (tmp_path / state).write_bytes((whole[0] / state).read_bytes())
-    again = training.train("small", MODEL, settings(), tmp_path, resume=True, eval_every=5)
+    again = training.train("small", MODEL, settings(), tmp_path, resume=True)
     for mine, weight in zip(again.parameters(), whole[1].parameters(), strict=True):
         assert torch.equal(mine, weight)
     for name, value in log_of(tmp_path).items():
@@ -228,7 +228,7 @@ def test_resuming_a_finished_run_changes_nothing(whole, tmp_path, text_is_small,
 
 
 def test_resuming_without_a_state_begins_anew(whole, tmp_path, text_is_small, one_thread, on_the_cpu):
-    fresh = training.train("small", MODEL, settings(), tmp_path, resume=True, eval_every=5)
+    fresh = training.train("small", MODEL, settings(), tmp_path, resume=True)
     assert all(torch.equal(a, b) for a, b in zip(fresh.parameters(), whole[1].parameters(), strict=True))
 
 
@@ -265,7 +265,7 @@ def test_a_finished_run_can_be_made_longer(whole, tmp_path, text_is_small, one_t
 def test_another_number_of_threads_is_reported(whole, tmp_path, text_is_small, one_thread, capsys, monkeypatch):
     state = "small.state.safetensors"
     (tmp_path / state).write_bytes((whole[0] / state).read_bytes())
-    resume = lambda: training.train("small", MODEL, settings(), tmp_path, resume=True, eval_every=5)  # noqa: E731
+    resume = lambda: training.train("small", MODEL, settings(), tmp_path, resume=True)  # noqa: E731
     resume()
     assert "threads" not in capsys.readouterr().out
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
