@@ -78,7 +78,7 @@ class TrainConfig:
     to_dict = asdict
 
 
-SMALL = {"n_heads": 8, "d_model": 256, "d_vocab": 1024}
+SMALL = {"n_heads": 4, "d_model": 256, "d_head": 64, "d_vocab": 1024}
 SMALL_RUN = {
     "steps": 2_000, "batch": 8, "lr": 6e-3, "lr_adam": 6e-3, "weight_decay": 0.0, "positions": 1.0, "eval_every": 50,
     "d_vocab": 1024, "text": "shipped",

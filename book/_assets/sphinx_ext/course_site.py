@@ -7,14 +7,20 @@
 3. Sphinx copies style sheets and scripts only when it writes a page: a change in them writes all pages.
 4. Two kinds of element are written with names or roles that assistive technology cannot use; they are mended.
 5. When a build has come to its end, `source_digest.txt` beside the site says what it was built from. Tests read it.
+6. The role {claim}`02.loss.unigram:.2f` writes a number of `book/results.json`, `[1]` after the key one of a list.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
+
+from docutils import nodes
+from sphinx.util.docutils import SphinxRole
 
 USED_BY_CELLS = ("course_utils", "book/results.json", "requirements.txt")
 USED_BY_SITE = (*USED_BY_CELLS, "book", "_config.yml", "_toc.yml")
@@ -83,6 +89,23 @@ def mend_markup(app, pagename, templatename, context, doctree):
             context["body"] = context["body"].replace(wrong, right)
 
 
+class Claim(SphinxRole):
+    """A recorded number: key, perhaps [index], perhaps a format as in Python."""
+
+    def run(self):
+        results = Path(self.env.srcdir) / "book" / "results.json"
+        self.env.note_dependency(str(results))
+        found = re.fullmatch(r"([\w.]+?)(?:\[(\d+)\])?(?::([^:\[\]]+))?", self.text)
+        recorded = json.loads(results.read_text("utf-8"))["claims"].get(found[1]) if found else None
+        try:
+            value = recorded["value"] if found[2] is None else recorded["value"][int(found[2])]
+            text = format(value, found[3] or "").replace("-", "\N{MINUS SIGN}")
+        except (IndexError, TypeError, ValueError):
+            message = f"{self.text}: no claim of this key, place and format is in book/results.json"
+            return [], [self.inliner.reporter.error(message, line=self.lineno)]
+        return [nodes.inline("", text, classes=["claim"])], []
+
+
 def record_sources(app, exception) -> None:
     if exception is None and app.builder.name == "html":
         text = digest(Path(app.srcdir), USED_BY_SITE) + "\n"
@@ -90,6 +113,7 @@ def record_sources(app, exception) -> None:
 
 
 def setup(app):
+    app.add_role("claim", Claim())
     app.connect("config-inited", key_execution_cache)
     app.connect("config-inited", open_in_buttons)
     app.connect("env-updated", write_if_assets_changed)
