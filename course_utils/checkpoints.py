@@ -3,9 +3,11 @@
 import hashlib
 import json
 import os
+import zipfile
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load as _load_tensors
@@ -59,6 +61,19 @@ def load_card(name: str, folder: Path = WEIGHTS) -> dict:
     if missing:
         raise CourseError(path.name, f"this card lacks {sorted(missing)}", "fetch or train the model again")
     return card
+
+
+def load_log(name: str, folder: Path = WEIGHTS) -> dict[str, np.ndarray]:
+    """What a training run recorded as it went, by the names of `training.Log`, and `tokens_per_step`."""
+    path = Path(folder) / f"{name}.log.npz"
+    if not path.exists():
+        there = sorted(path.name.removesuffix(".log.npz") for path in Path(folder).glob("*.log.npz"))
+        raise CourseError(f"the log of {name!r}", f"the logs here are {there}", "load_log('two-layer')")
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except (ValueError, OSError, zipfile.BadZipFile) as error:
+        raise CourseError(path.name, f"it is damaged ({error})", "fetch it or train the model again") from error
 
 
 def save_model(model: AttentionOnlyTransformer, name: str, card: dict, folder: Path = WEIGHTS) -> Path:

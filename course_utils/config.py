@@ -91,4 +91,9 @@ RECIPES = {
     "small-two-layer": (ModelConfig(n_layers=2, **SMALL), TrainConfig(**SMALL_RUN)),
     "small-one-layer": (ModelConfig(n_layers=1, **SMALL), TrainConfig(**SMALL_RUN)),
     "small-smeared-keys": (ModelConfig(n_layers=1, **SMALL, smeared_keys=True), TrainConfig(**SMALL_RUN)),
+    # What a reader trains in chapter 9: an induction head as soon as possible (benchmarks/induction_speedrun.py).
+    "live": (
+        ModelConfig(n_layers=2, **SMALL, n_ctx=128),
+        TrainConfig(**SMALL_RUN | {"steps": 800, "batch": 16, "cooldown": 0.0}),
+    ),
 }

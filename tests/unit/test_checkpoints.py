@@ -9,6 +9,7 @@ import torch
 
 from course_utils import checkpoints
 from course_utils.errors import CourseError
+from course_utils.training import Log
 
 
 @pytest.fixture
@@ -171,3 +172,19 @@ def test_nothing_in_the_repository_reads_or_writes_pickles(root):
     sources = [*root.glob("course_utils/**/*.py"), *root.glob("benchmarks/*.py"), *root.glob("book/**/*.ipynb")]
     assert len(sources) > 10
     assert [path.name for path in sources if forbidden.search(path.read_text("utf-8"))] == []
+
+
+def test_a_log_comes_back_as_arrays(tmp_path):
+    log = Log(step=[0, 10], loss=[7.0, 6.5], prefix_matching=[torch.rand(2, 3)])
+    log.save(tmp_path / "small.log.npz", tokens_per_step=40)
+    arrays = checkpoints.load_log("small", tmp_path)
+    assert arrays["tokens_per_step"] == 40 and arrays["loss"].tolist() == [7.0, 6.5]
+    assert arrays["prefix_matching"].shape == (1, 2, 3)
+
+
+def test_a_log_that_is_missing_or_damaged(tmp_path):
+    with pytest.raises(CourseError, match="the log of 'large': the logs here are"):
+        checkpoints.load_log("large", tmp_path)
+    (tmp_path / "small.log.npz").write_bytes(b"PK no archive")
+    with pytest.raises(CourseError, match="small.log.npz: it is damaged"):
+        checkpoints.load_log("small", tmp_path)
