@@ -180,18 +180,18 @@ def histogram(values: dict, bins, *, xlabel: str, ylabel="number of heads", colo
 
 def architecture(n_heads: int) -> Figure:
     """The two-layer model drawn as one stream, left to right, that heads read from and add to."""
-    fig, ax = _canvas(10.6, 3.7)
-    _arrow(ax, (0.75, 0.9), (9.5, 0.9), SKY, lw=7)
-    _box(ax, 0.55, 0.9, "tokens\n$t$")
-    _box(ax, 1.75, 0.9, "embed\n$W_E$", YELLOW)
-    _box(ax, 8.8, 0.9, "unembed\n$W_U$", YELLOW)
+    fig, ax = canvas(10.6, 3.7)
+    arrow(ax, (0.75, 0.9), (9.5, 0.9), SKY, lw=7)
+    box(ax, 0.55, 0.9, "tokens\n$t$")
+    box(ax, 1.75, 0.9, "embed\n$W_E$", YELLOW)
+    box(ax, 8.8, 0.9, "unembed\n$W_U$", YELLOW)
     ax.text(9.6, 0.9, "logits", va="center")
     for layer, read in enumerate((2.75, 5.85)):
         add = read + 2.05
         heads = "\n".join(f"head {layer}.{h}" for h in (0, 1)) + f"\n⋮\nhead {layer}.{n_heads - 1}"
-        _box(ax, read + 1.05, 2.3, heads, width=1.15, height=1.3)
-        _arrow(ax, (read, 0.98), (read + 0.45, 2.3), ORANGE, "angle,angleA=90,angleB=0,rad=10")
-        _arrow(ax, (read + 1.65, 2.3), (add, 1.1), GREEN, "angle,angleA=0,angleB=90,rad=10")
+        box(ax, read + 1.05, 2.3, heads, width=1.15, height=1.3)
+        arrow(ax, (read, 0.98), (read + 0.45, 2.3), ORANGE, "angle,angleA=90,angleB=0,rad=10")
+        arrow(ax, (read + 1.65, 2.3), (add, 1.1), GREEN, "angle,angleA=0,angleB=90,rad=10")
         ax.text(read - 0.08, 1.6, "read", color="#8A5F00", ha="right", va="center")
         ax.text(add + 0.08, 1.6, "add", color="#00694D", va="center")
         ax.add_patch(Circle((add, 0.9), 0.19, facecolor="white", edgecolor=BLACK, zorder=3))
@@ -206,15 +206,15 @@ def architecture(n_heads: int) -> Figure:
 
 def virtual_weights() -> Figure:
     """Matrices that read from and write to the stream; products that join writers to later readers."""
-    fig, ax = _canvas(10.6, 3.5)
-    _arrow(ax, (0.2, 0.6), (10.3, 0.6), SKY, lw=7)
+    fig, ax = canvas(10.6, 3.5)
+    arrow(ax, (0.2, 0.6), (10.3, 0.6), SKY, lw=7)
     ax.text(0.25, 0.16, "the stream, $d_{model}$ wide", va="center")
     writers = {"$W_E$": 1.3, "$W_O^1$": 4.5, "$W_O^2$": 8.0}
     readers = {"$W_V^1$": 3.1, "$W_I^2$": 6.6, "$W_U$": 9.6}
     for places, colour, ends in ((writers, GREEN, (1.3, 0.68)), (readers, ORANGE, (0.68, 1.3))):
         for name, x in places.items():
-            _box(ax, x, 1.55, name, width=0.75, height=0.5, edge=colour)
-            _arrow(ax, (x, ends[0]), (x, ends[1]), colour)
+            box(ax, x, 1.55, name, width=0.75, height=0.5, edge=colour)
+            arrow(ax, (x, ends[0]), (x, ends[1]), colour)
     for middle, name in ((3.8, "earlier head"), (7.3, "later head")):
         outline = {"boxstyle": "round,pad=0.04", "facecolor": "none", "edgecolor": "#999999", "ls": ":"}
         ax.add_patch(FancyBboxPatch((middle - 1.15, 1.2), 2.3, 0.7, **outline))
@@ -222,14 +222,14 @@ def virtual_weights() -> Figure:
     products = (("$W_O^1$", "$W_I^2$", 2.2), ("$W_E$", "$W_I^2$", 3.2), ("$W_O^1$", "$W_U$", 2.95))
     for start, end, top in products:
         a, b = writers[start], readers[end]
-        _arrow(ax, (a, 1.86), (b, 1.86), PURPLE, f"arc3,rad={-2 * (top - 1.86) / (b - a)}", ls=(0, (4, 2)))
+        arrow(ax, (a, 1.86), (b, 1.86), PURPLE, f"arc3,rad={-2 * (top - 1.86) / (b - a)}", ls=(0, (4, 2)))
         name = (start + end).replace("$$", "\\,")
         background = {"facecolor": "white", "edgecolor": "none", "pad": 1}
         ax.text((a + b) / 2, top, name, ha="center", va="center", color="#8C4A6F", bbox=background)
     return fig
 
 
-def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
+def canvas(width: float, height: float) -> tuple[Figure, Axes]:
     """An empty sheet for a drawing, in its own units."""
     fig, ax = plt.subplots(figsize=(0.75 * width, 0.75 * height))
     ax.set(xlim=(0, width), ylim=(0, height))
@@ -237,13 +237,15 @@ def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
     return fig, ax
 
 
-def _box(ax, x: float, y: float, text: str, fill="white", width=0.95, height=0.7, edge=BLACK) -> None:
+def box(ax, x: float, y: float, text: str, fill="white", width=0.95, height=0.7, edge=BLACK) -> None:
+    """A box with a word in it, about its middle."""
     corner, style = (x - width / 2, y - height / 2), "round,pad=0.03"
-    box = FancyBboxPatch(corner, width, height, boxstyle=style, facecolor=fill, edgecolor=edge, zorder=3)
-    ax.add_patch(box)
+    patch = FancyBboxPatch(corner, width, height, boxstyle=style, facecolor=fill, edgecolor=edge, zorder=3)
+    ax.add_patch(patch)
     ax.text(x, y, text, ha="center", va="center", fontsize=9, zorder=4)
 
 
-def _arrow(ax, start: tuple, end: tuple, colour: str, path: str = "arc3", **line) -> None:
+def arrow(ax, start: tuple, end: tuple, colour: str, path: str = "arc3", **line) -> None:
+    """An arrow; `path` bends it, as matplotlib's connection styles do."""
     style = {"arrowstyle": "-|>", "lw": 1.5, "color": colour, "connectionstyle": path, "shrinkA": 0, "shrinkB": 0}
     ax.annotate("", end, start, arrowprops=style | line)
