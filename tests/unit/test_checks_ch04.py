@@ -1,0 +1,217 @@
+"""The checkers of chapter 4: what they say to plausible mistakes, and that right answers of other kinds pass."""
+
+import numpy as np
+import pytest
+import torch
+
+from course_utils.checks import ch04
+from course_utils.circuits import ov_circuit, qk_circuit
+
+# --- 4.1 ---
+
+
+def outputs(scores, OV, tokens, pattern=lambda row: row.softmax(dim=0)):
+    return pattern(scores[tokens[-1], tokens]) @ OV[tokens]
+
+
+def without_the_last(scores, OV, tokens):
+    return scores[tokens[-1], tokens[:-1]].softmax(dim=0) @ OV[tokens[:-1]]
+
+
+def each_token_once(scores, OV, tokens):
+    once = sorted(set(tokens))
+    return scores[tokens[-1], once].softmax(dim=0) @ OV[once]
+
+
+# --- 4.2 ---
+
+
+def paths(model, tokens, pattern, direct=True, unembed=True, move=lambda A, x: A @ x):
+    x = model.W_E[tokens]
+    heads = [move(pattern[h], x) @ model.W_V[0, h] @ model.W_O[0, h] for h in range(model.cfg.n_heads)]
+    stream = torch.stack([x, *heads] if direct else heads)
+    return stream @ model.W_U if unembed else stream
+
+
+def paths_by_the_models_own_pattern(model, tokens, pattern):
+    return paths(model, tokens, model.run_with_cache(tokens[None])[1].pattern[0, 0])
+
+
+def direct_path_in_every_term(model, tokens, pattern):
+    terms = paths(model, tokens, pattern)
+    return torch.cat([terms[:1], terms[1:] + terms[:1]])
+
+
+def paths_in_lists(model, tokens, pattern):
+    return [term.float() for term in paths(model, tokens, pattern)]
+
+
+# --- 4.3 ---
+
+
+def frozen(model, pattern, direct="diagonal", heads=True):
+    P = pattern.shape[-1]
+    here = {"diagonal": torch.eye(P), "everywhere": torch.ones(P, P), "none": torch.zeros(P, P)}[direct].double()
+    M = torch.einsum("qk,vw->qkvw", here, model.W_E @ model.W_U)
+    if heads:
+        tables = torch.stack([ov_circuit(model, 0, h).AB for h in range(model.cfg.n_heads)])
+        M = M + torch.einsum("hqk,hvw->qkvw", pattern, tables)
+    return M
+
+
+# --- 4.4 ---
+
+
+def terms(model, tokens, head, scale=0.5, order=(0, 1, 2, 3), W_Q="W_Q", W_K="W_K"):
+    reads = model.W_E[tokens], model.W_pos[: len(tokens)]
+    Q, K = getattr(model, W_Q)[0, head], getattr(model, W_K)[0, head]
+    four = torch.stack([(q @ Q) @ (k @ K).T for q in reads for k in reads])
+    return four[list(order)] / model.cfg.d_head**scale
+
+
+def terms_of_tokens_only(model, tokens, head):
+    four = terms(model, tokens, head)
+    return torch.cat([four[:1], torch.zeros_like(four[1:])])
+
+
+# --- 4.5 ---
+
+
+def value(model, head, a, b, c, qk_dim=1, ov_dim=1, scale=0.5, clamp=True):
+    qk, ov = qk_circuit(model, 0, head).AB, ov_circuit(model, 0, head).AB
+    qk = qk if qk_dim is None else qk - qk.mean(dim=qk_dim, keepdim=True)
+    ov = ov if ov_dim is None else ov - ov.mean(dim=ov_dim, keepdim=True)
+    look, rise = qk[b, a] / model.cfg.d_head**scale, ov[a, c]
+    return look.clamp(min=0) * rise.clamp(min=0) if clamp else (look * rise).clamp(min=0)
+
+
+# --- 4.6 ---
+
+
+def bugs(qk, ov, follows, weakest=min, positive=True):
+    """All bugs, the worst last."""
+    found = []
+    for b1, c1 in follows.nonzero().tolist():
+        for b2, c2 in follows.nonzero().tolist():
+            if not follows[b1, c2] and not follows[b2, c1]:
+                for a in range(len(ov)):
+                    four = [(qk[b, a] * ov[a, c]).item() for b in (b1, b2) for c in (c1, c2)]
+                    up = min(qk[b1, a], qk[b2, a], ov[a, c1], ov[a, c2]) > 0
+                    if (up or not positive) and min(four) > 0:
+                        found.append((weakest(four), (a, b1, c1, b2, c2)))
+    return [bug for _, bug in sorted(found)]
+
+
+def by_products_alone(qk, ov, follows):
+    negative = [bug for bug in bugs(qk, ov, follows, positive=False) if qk[bug[1], bug[0]] < 0]
+    return negative[-1] if negative else bugs(qk, ov, follows)[-1]
+
+
+def swapped_pair(qk, ov, follows):
+    a, b1, c1, b2, c2 = bugs(qk, ov, follows)[-1]
+    return np.array([a, b2, c2, b1, c1])
+
+
+def crossed(qk, ov, follows):
+    a, b1, c1, b2, c2 = bugs(qk, ov, follows)[-1]
+    return a, b1, c2, b2, c1
+
+
+def real_square(qk, ov, follows):
+    for b1, b2 in torch.cartesian_prod(torch.arange(6), torch.arange(6)).tolist():
+        both = (follows[b1] & follows[b2]).nonzero().flatten().tolist()
+        if b1 != b2 and len(both) > 1:
+            return 0, b1, both[0], b2, both[1]
+
+
+def nothing(*_):
+    return None
+
+
+MISTAKES = [
+    (ch04.from_tables, lambda *given: outputs(*given, pattern=lambda row: row), "No softmax"),
+    (ch04.from_tables, lambda *given: outputs(*given, pattern=lambda row: 0 * row + 1 / len(row)), "same weight"),
+    (ch04.from_tables, lambda scores, OV, tokens: outputs(scores.T, OV, tokens), "scores is read the wrong way"),
+    (ch04.from_tables, lambda scores, OV, tokens: outputs(scores, OV.T, tokens), "OV is read the wrong way"),
+    (ch04.from_tables, without_the_last, "may look at itself"),
+    (ch04.from_tables, each_token_once, "one weight for each position"),
+    (ch04.from_tables, lambda scores, OV, tokens: scores[tokens[-1]].softmax(dim=0) @ OV, "the whole vocabulary"),
+    (ch04.from_tables, lambda scores, OV, tokens: scores[tokens[-1]].softmax(dim=0)[tokens] @ OV[tokens], "sum to 1"),
+    (ch04.from_tables, nothing, "is None"),
+    (ch04.sum_over_paths, lambda *given: paths(*given, direct=False), "the direct path is one, too"),
+    (ch04.sum_over_paths, lambda *given: paths(*given, unembed=False), "every path ends with W_U"),
+    (ch04.sum_over_paths, lambda *given: paths(*given, move=lambda A, x: A.T @ x), "pattern is transposed"),
+    (ch04.sum_over_paths, lambda *given: paths(*given, move=lambda A, x: x), "pattern is missing"),
+    (ch04.sum_over_paths, lambda *given: paths(*given).roll(-1, 0), "must come first"),
+    (ch04.sum_over_paths, lambda *given: paths(*given)[[0, 2, 1, 3]], "The list of paths is"),
+    (ch04.sum_over_paths, lambda *given: 2 * paths(*given), "don't sum to the logits"),
+    (ch04.sum_over_paths, direct_path_in_every_term, "counted many times"),
+    (ch04.sum_over_paths, paths_by_the_models_own_pattern, "Use the pattern that is given"),
+    (ch04.sum_over_paths, nothing, "is None"),
+    (ch04.frozen_matrix, lambda *given: frozen(*given, direct="none"), "direct path is missing"),
+    (ch04.frozen_matrix, lambda *given: frozen(*given, direct="everywhere"), "its block is zero unless"),
+    (ch04.frozen_matrix, lambda *given: frozen(*given, heads=False), "heads are missing"),
+    (ch04.frozen_matrix, lambda *given: frozen(*given).transpose(0, 1), "Query and key are swapped"),
+    (ch04.frozen_matrix, lambda *given: frozen(*given).transpose(2, 3), "tables are transposed"),
+    (ch04.frozen_matrix, lambda *given: frozen(*given)[0], "has shape [7, 11, 11]"),
+    (ch04.four_terms, lambda *given: terms(*given, scale=0), "√d_head is missing"),
+    (ch04.four_terms, lambda *given: terms(*given, scale=1), "should be its square root"),
+    (ch04.four_terms, lambda *given: terms(*given, order=(0, 2, 1, 3)), "query's side is named first"),
+    (ch04.four_terms, lambda *given: terms(*given).transpose(1, 2), "swapped in each table"),
+    (ch04.four_terms, lambda *given: terms(*given, W_Q="W_K", W_K="W_Q"), "have changed places"),
+    (ch04.four_terms, lambda model, tokens, head: terms(model, tokens, 0), "another head"),
+    (ch04.four_terms, lambda *given: terms(*given).tril(), "leave that to the softmax"),
+    (ch04.four_terms, lambda *given: terms(*given, order=(3, 1, 2, 0)), "The sum is right"),
+    (ch04.four_terms, terms_of_tokens_only, "don't sum to the scores"),
+    (ch04.four_terms, lambda *given: terms(*given).sum(dim=0), "expected [4, 7, 7]"),
+    (ch04.trigram_value, lambda *given: value(*given, scale=0), "√d_head is missing"),
+    (ch04.trigram_value, lambda *given: value(*given, scale=1), "should be its square root"),
+    (ch04.trigram_value, lambda *given: value(*given, qk_dim=None), "QK entry is not centred"),
+    (ch04.trigram_value, lambda *given: value(*given, ov_dim=None), "OV entry is not centred"),
+    (ch04.trigram_value, lambda *given: value(*given, qk_dim=None, ov_dim=None), "Nothing is centred"),
+    (ch04.trigram_value, lambda *given: value(*given, qk_dim=0), "centred over destinations"),
+    (ch04.trigram_value, lambda *given: value(*given, ov_dim=0), "centred over sources"),
+    (ch04.trigram_value, lambda *given: value(*given, clamp=False), "product of two negative"),
+    (ch04.trigram_value, lambda m, h, a, b, c: value(m, h, b, a, c), "The value for"),
+    (ch04.trigram_value, nothing, "is None"),
+    (ch04.find_bug, crossed, "never occurs: both"),
+    (ch04.find_bug, real_square, "does occur, so it is no bug"),
+    (ch04.find_bug, by_products_alone, "product of two negative"),
+    (ch04.find_bug, lambda *given: bugs(*given)[0], "Look at the smallest of the four"),
+    (ch04.find_bug, lambda *given: bugs(*given, weakest=max)[-1], "Look at the smallest of the four"),
+    (ch04.find_bug, lambda *given: bugs(*given)[-1][:4], "has 4 numbers, expected five"),
+    (ch04.find_bug, lambda *given: (9, 0, 0, 1, 1), "out of range"),
+    (ch04.find_bug, nothing, "is None"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("checker", "answer", "says"), MISTAKES, ids=[says[:40] for *_, says in MISTAKES])
+def test_a_mistake_is_told_what_is_wrong(checker, answer, says):
+    outcome = checker(answer)
+    assert outcome.status == "failed" and says.lower() in outcome.message.lower(), outcome
+
+
+RIGHT = [
+    (ch04.from_tables, lambda *given: outputs(*given).float()),
+    (ch04.from_tables, lambda *given: outputs(*given).tolist()),
+    (ch04.sum_over_paths, paths_in_lists),
+    (ch04.frozen_matrix, lambda *given: frozen(*given).float()),
+    (ch04.four_terms, lambda *given: dict(enumerate(terms(*given)))),
+    (ch04.four_terms, lambda *given: terms(*given).float()),
+    (ch04.trigram_value, lambda *given: value(*given).item()),
+    (ch04.trigram_value, lambda *given: value(*given)[None].float()),
+    (ch04.find_bug, lambda *given: bugs(*given)[-1]),
+    (ch04.find_bug, swapped_pair),
+]
+
+
+@pytest.mark.parametrize(("checker", "answer"), RIGHT)
+def test_a_right_answer_of_another_kind_passes(checker, answer):
+    outcome = checker(answer)
+    assert outcome.status == "passed", outcome
+
+
+def test_every_checker_has_three_mistakes_or_more():
+    told = [checker.__name__ for checker, *_ in MISTAKES]
+    checkers = [name for name, value in vars(ch04).items() if hasattr(value, "__wrapped__")]
+    assert len(checkers) == 6 and all(told.count(name) >= 3 for name in checkers)
