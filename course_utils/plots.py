@@ -79,6 +79,7 @@ def attention(patterns: dict, names: list[str] | None = None, *, label="attentio
     patterns = {title: np.asarray(pattern, dtype=float) for title, pattern in patterns.items()}
     top = top or max(np.nanmax(pattern) for pattern in patterns.values())
     columns, size = min(columns, len(patterns)), 1.9 if names is None else 0.9 + 0.17 * len(names)
+    size = min(size, 9 / columns)  # wider than the page, and its words would shrink
     rows = -(-len(patterns) // columns)
     figure, axes = plt.subplots(
         rows, columns, figsize=(size * columns + 0.7, size * rows), sharex=True, sharey=True, squeeze=False

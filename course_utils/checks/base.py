@@ -60,7 +60,9 @@ def require_close(got, want, what: str, tolerance: float = 1e-4, hint: str = "")
     if got is None:
         raise Wrong(f"{what} is None: does your function return something?")
     try:
-        got, want = (torch.as_tensor(x).detach().double().cpu() for x in (got, want))
+        # A list of Python's numbers keeps its 64 bits.
+        tensors = (x if torch.is_tensor(x) else torch.as_tensor(x, dtype=torch.float64) for x in (got, want))
+        got, want = (tensor.detach().double().cpu() for tensor in tensors)
     except (TypeError, ValueError, RuntimeError) as error:
         raise Wrong(f"{what} should be numbers or a tensor, not {type(got).__name__}") from error
     require(got.shape == want.shape, f"{what} has shape {list(got.shape)}, expected {list(want.shape)}. {hint}".strip())

@@ -129,8 +129,7 @@ def test_models_are_loaded_in_float32_and_eval_mode(name, models):
 
 @pytest.fixture(scope="module")
 def log():
-    with np.load(checkpoints.WEIGHTS / "two-layer.log.npz", allow_pickle=False) as arrays:
-        return dict(arrays)
+    return checkpoints.load_log("two-layer")
 
 
 def test_the_two_layer_log_shows_the_phase_change(log, prefix_matching):
@@ -162,10 +161,31 @@ def test_the_last_snapshot_is_of_the_shipped_model(log, models):
     assert np.abs(shipped - pattern.numpy()).max() < 0.02  # 8 bits there, 16-bit weights here
 
 
+SMALL_LOGS = {f"small-two-layer-{seed}": "small-two-layer" for seed in range(3)} | {
+    name: name for name in ("small-one-layer", "small-smeared-keys")
+}
+
+
+@pytest.mark.parametrize("name", SMALL_LOGS)
+def test_a_small_runs_log_fits_its_recipe_and_the_story(name):
+    model_cfg, cfg = training.RECIPES[SMALL_LOGS[name]]
+    log = checkpoints.load_log(name)
+    assert log["tokens_per_step"] == cfg.batch * (model_cfg.n_ctx - 1)
+    assert log["eval_step"].tolist() == [*range(0, cfg.steps, cfg.eval_every), cfg.steps]
+    assert log["prefix_matching"].shape == (len(log["eval_step"]), model_cfg.n_layers, model_cfg.n_heads)
+    assert log["pattern"].shape[1:] == (model_cfg.n_layers, model_cfg.n_heads, 48, 48)
+    best = log["prefix_matching"].reshape(len(log["eval_step"]), -1).max(axis=1)
+    assert best[0] < 0.05
+    if name == "small-one-layer":
+        assert best.max() < 0.05 and abs(log["in_context"][-5:].mean()) < 0.1
+    else:
+        assert best[-1] > 0.4 and log["in_context"][-5:].mean() < -0.1
+
+
 def test_every_folder_of_weights_has_only_what_it_documents():
     names = {path.name for path in checkpoints.WEIGHTS.iterdir()}
     wanted = {f"{name}.{end}" for name in checkpoints.SHIPPED for end in ("json", "safetensors")}
-    logs = {f"{name}.log.npz" for name in ("one-layer", "two-layer")}
-    assert wanted | {"two-layer.log.npz"} <= names <= wanted | logs | {"README.md"}
+    logs = {f"{name}.log.npz" for name in ("one-layer", "two-layer", *SMALL_LOGS)}
+    assert names == wanted | logs | {"README.md"}
     for name in checkpoints.SHIPPED:
         assert json.loads((checkpoints.WEIGHTS / f"{name}.json").read_text("utf-8"))["config"]
