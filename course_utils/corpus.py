@@ -119,7 +119,9 @@ def load_text(split: str, d_vocab: int = 4096, full: bool = False) -> Int[Tensor
         return torch.from_numpy(ids)
     shipped = load_tokenizer(VOCABULARIES[0])
     texts = [shipped.decode(document) for document in documents(torch.from_numpy(ids))]
-    return join(tokenizer.encode_batch(texts), tokenizer.start_id)
+    # Lists of ids take much room: a few documents at a time.
+    parts = (texts[at : at + 128] for at in range(0, len(texts), 128))
+    return torch.cat([join(tokenizer.encode_batch(part), tokenizer.start_id) for part in parts])
 
 
 def join(encoded: list[list[int]], start_id: int = 0) -> Int[Tensor, " n_tokens"]:

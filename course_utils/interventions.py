@@ -90,7 +90,9 @@ def path_effects(
     written = [cache.head_out(layer - 1, head) for head in heads]
     whole = cache.resid[layer] + model.W_pos[: tokens.shape[1]]
     effects = {side: torch.zeros(len(heads), len(heads), dtype=model.W_E.dtype) for side in SIDES}
-    for later in tqdm([(layer, head) for head in heads], desc=f"paths into layer {layer}", leave=False):
+    for later in tqdm(
+        [(layer, head) for head in heads], desc=f"paths into layer {layer}", leave=False, disable=len(tokens) < 32
+    ):
         q, k = (_read(model, whole, later, side) for side in "QK")
         scores = _causal(q @ k.mT / root).clamp(min=-1e4)  # finite: the difference of two logarithms is taken below
         log_before, out = scores.log_softmax(dim=-1), cache.head_out(*later)

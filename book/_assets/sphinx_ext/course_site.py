@@ -7,7 +7,7 @@
 3. Sphinx copies style sheets and scripts only when it writes a page: a change in them writes all pages.
 4. Two kinds of element are written with names or roles that assistive technology cannot use; they are mended.
 5. When a build has come to its end, `source_digest.txt` beside the site says what it was built from. Tests read it.
-6. The role {claim}`02.loss.unigram:.2f` writes a number of `book/results.json`, `[1]` after the key one of a list.
+6. The role {claim}`02.loss.unigram:.2f` writes a number of `book/results.json`; `[1]` after the key, one of a list.
 """
 
 from __future__ import annotations
@@ -95,10 +95,12 @@ class Claim(SphinxRole):
     def run(self):
         results = Path(self.env.srcdir) / "book" / "results.json"
         self.env.note_dependency(str(results))
-        found = re.fullmatch(r"([\w.]+?)(?:\[(\d+)\])?(?::([^:\[\]]+))?", self.text)
+        found = re.fullmatch(r"([\w.-]+?)((?:\[\d+\])*)(?::([^:\[\]]+))?", self.text)
         recorded = json.loads(results.read_text("utf-8"))["claims"].get(found[1]) if found else None
         try:
-            value = recorded["value"] if found[2] is None else recorded["value"][int(found[2])]
+            value = recorded["value"]
+            for place in re.findall(r"\d+", found[2]):
+                value = value[int(place)]
             text = format(value, found[3] or "").replace("-", "\N{MINUS SIGN}")
         except (IndexError, TypeError, ValueError):
             message = f"{self.text}: no claim of this key, place and format is in book/results.json"

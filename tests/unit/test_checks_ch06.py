@@ -1,0 +1,242 @@
+"""The checkers of chapter 6: what they say to plausible mistakes, and that they take right answers of other forms."""
+
+import math
+
+import pytest
+import torch
+
+from course_utils.checks import ch06
+from course_utils.circuits import composition_scores, score_terms, stream_parts
+from course_utils.interventions import pattern_without, run_without
+
+# --- plausible mistakes: (checker, answer, what the message must say) ---
+
+
+def fit(A, B, norm=torch.linalg.matrix_norm):
+    return norm(A @ B) / (norm(A) * norm(B))
+
+
+def measured(**wrong):
+    """The right three measures but for those given."""
+
+    def answer(OV1, QK2, OV2):
+        right = {"Q": fit(OV1, QK2), "K": fit(QK2, OV1.T), "V": fit(OV1, OV2)}
+        return right | {kind: other(OV1, QK2, OV2) for kind, other in wrong.items()}
+
+    return answer
+
+
+def drawn(head, of=fit, spread=lambda values: values.std(), second=None):
+    def answer(d_model, d_head, draws):
+        pairs = []
+        for _ in range(draws):
+            A = head(d_model, d_head)
+            pairs.append((A, head(d_model, d_head) if second is None else second(A)))
+        values = torch.stack([of(A, B) for A, B in pairs])
+        return values.mean(), spread(values)
+
+    return answer
+
+
+def low_rank(d_model, d_head):
+    return torch.randn(d_model, d_head) @ torch.randn(d_head, d_model)
+
+
+def table(scale=lambda cfg: cfg.d_head**-0.5, layer=1, swap=False, position=True, together=False, order=None, at=0):
+    def answer(model, tokens, head, query, key):
+        _, cache = model.run_with_cache(tokens)
+
+        def parts(pos):
+            heads = [cache.head_out(0, h)[0, pos] for h in range(model.cfg.n_heads)]
+            token, place = cache.resid[0][0, pos], model.W_pos[pos] * position
+            rows = [token + place, *heads] if together else [token, place, *heads]
+            return torch.stack(rows if order is None else [rows[i] for i in order])
+
+        query, key = (key, query) if swap else (query, key + at)
+        q, k = parts(query) @ model.W_Q[layer, head], parts(key) @ model.W_K[layer, head]
+        return q @ k.T * scale(model.cfg)
+
+    return answer
+
+
+def cut(side_of=lambda side: side, position=True, both=False, everywhere=False, nothing=False, mask=True, root=True):
+    def answer(model, tokens, earlier, later, side):
+        if everywhere:
+            return run_without(model, tokens, heads=[(0, earlier)])[1].pattern[0, :, later]
+        _, cache = model.run_with_cache(tokens)
+        whole = cache.resid[1] + model.W_pos[: tokens.shape[1]] * position
+        less = whole if nothing else whole - cache.head_out(0, earlier)
+        side = side_of(side)
+        q = (less if both or side == "Q" else whole) @ model.W_Q[1, later]
+        k = (less if both or side == "K" else whole) @ model.W_K[1, later]
+        scores = q @ k.mT / (model.cfg.d_head**0.5 if root else 1)
+        future = torch.ones_like(scores[0]).triu(1).bool()
+        return (scores.masked_fill(future, -torch.inf) if mask else scores).softmax(dim=-1)
+
+    return answer
+
+
+def found(score, fix=lambda earlier, later, kind: (earlier, later, kind)):
+    """The pair and kind of the largest `score`(OV1, QK2, OV2)[kind]."""
+
+    def answer(model):
+        best, heads = {}, range(model.cfg.n_heads)
+        for i in heads:
+            for j in heads:
+                OV1, OV2 = (model.W_V[at, h] @ model.W_O[at, h] for at, h in ((0, i), (1, j)))
+                for kind, value in score(OV1, model.W_Q[1, j] @ model.W_K[1, j].T, OV2).items():
+                    best[i, j, kind] = value
+        return fix(*max(best, key=best.get))
+
+    return answer
+
+
+def unnormalised(OV1, QK2, OV2):
+    return {"Q": (OV1 @ QK2).norm(), "K": (QK2 @ OV1.T).norm(), "V": (OV1 @ OV2).norm()}
+
+
+def Q_and_K_exchanged(OV1, QK2, OV2):
+    return {"Q": fit(OV1, QK2.T), "K": fit(OV1, QK2), "V": fit(OV1, OV2)}
+
+
+def literal(OV1, QK2, OV2):
+    return {"Q": fit(QK2.T, OV1), "K": fit(QK2, OV1), "V": fit(OV2, OV1)}
+
+
+def nothing(*_):
+    return None
+
+
+right_measure = measured()
+MISTAKES = [
+    (ch06.count_paths, lambda L, H: [H**k for k in range(L + 1)], "not in which layers"),
+    (ch06.count_paths, lambda L, H: [math.comb(L * H, k) for k in range(L + 1)], "two heads of one layer"),
+    (ch06.count_paths, lambda L, H: [math.comb(L, k) * H**k for k in range(1, L + 1)], "the list has 0 numbers"),
+    (ch06.count_paths, lambda L, H: [1, *[L * H] * L], "each layer is passed beside or through"),
+    (ch06.count_paths, lambda L, H: [math.comb(L, k) * H**k for k in range(L + 1)][::-1], "with no head"),
+    (ch06.count_paths, lambda L, H: (1 + H) ** L, "expected a list"),
+    (ch06.count_paths, nothing, "The answer is None"),
+    (ch06.virtual_head, lambda A1, V1, A2, V2: (A1 @ A2, V1 @ V2), "The pattern is A1 @ A2"),
+    (ch06.virtual_head, lambda A1, V1, A2, V2: (A2 @ A1, V2 @ V1), "the paper's order"),
+    (ch06.virtual_head, lambda A1, V1, A2, V2: (A1 * A2, V1 @ V2), "cell by cell"),
+    (ch06.virtual_head, lambda A1, V1, A2, V2: (A2 @ A1, V1 + V2), "The OV matrix is a sum"),
+    (ch06.virtual_head, lambda A1, V1, A2, V2: (2 * A2 @ A1, V1 @ V2 / 2), "The sum of a row"),
+    (ch06.virtual_head, lambda A1, V1, A2, V2: (A2 @ A1, (V1 @ V2).T), "writes is"),
+    (ch06.virtual_head, nothing, "Return two matrices"),
+    (ch06.measure, measured(Q=lambda V1, Q2, V2: fit(Q2.T, V1)), "the paper's letters"),
+    (ch06.measure, measured(Q=lambda V1, Q2, V2: fit(V1, Q2.T)), "this is the keys"),
+    (ch06.measure, measured(K=lambda V1, Q2, V2: fit(Q2, V1)), "OV1 must be transposed"),
+    (ch06.measure, measured(K=lambda V1, Q2, V2: fit(V1, Q2)), "this is the queries"),
+    (ch06.measure, measured(V=lambda V1, Q2, V2: fit(V2, V1)), "OV1 stands first"),
+    (ch06.measure, measured(V=lambda V1, Q2, V2: (V1 @ V2).norm()), "divide by both norms"),
+    (ch06.measure, measured(V=lambda V1, Q2, V2: (V1 @ V2).norm() / V1.norm()), "one of the two norms"),
+    (ch06.measure, measured(Q=lambda V1, Q2, V2: fit(V1, Q2) ** 2), "take the square root"),
+    (ch06.measure, measured(K=lambda V1, Q2, V2: fit(Q2, V1.T, lambda M: torch.linalg.matrix_norm(M, 2))), "spectral"),
+    (ch06.measure, measured(V=lambda V1, Q2, V2: (V1 @ V2).trace() / V1.norm() / V2.norm()), "the trace"),
+    (ch06.measure, measured(V=lambda V1, Q2, V2: V1 @ V2), "expected one number"),
+    (ch06.measure, lambda V1, Q2, V2: [1, 2, 3], "expected a dict"),
+    (ch06.baseline, drawn(lambda d, r: torch.randn(d, d)), "The ranks matter"),
+    (ch06.baseline, drawn(low_rank, of=lambda A, B: (A @ B).norm()), "Divide by both norms"),
+    (ch06.baseline, drawn(low_rank, of=lambda A, B: fit(A, B) ** 2), "take the square root"),
+    (ch06.baseline, drawn(low_rank, spread=lambda values: values.var()), "this is the variance"),
+    (ch06.baseline, drawn(low_rank, spread=lambda values: values.std() / len(values) ** 0.5), "standard error"),
+    (ch06.baseline, drawn(low_rank, second=lambda A: A.T), "drawn independently"),
+    (ch06.baseline, drawn(lambda d, r: low_rank(r, d)), "about 1/√d_head"),
+    (ch06.baseline, lambda d, r, draws: drawn(low_rank)(48, 4, draws), "use the sizes"),
+    (ch06.baseline, lambda d, r, draws: (d**-0.5, 0.0), "The"),
+    (ch06.score_table, table(scale=lambda cfg: 1), "not divided by √d_head"),
+    (ch06.score_table, table(scale=lambda cfg: 1 / cfg.d_head), "divided by d_head"),
+    (ch06.score_table, table(scale=lambda cfg: cfg.d_model**-0.5), "divided by √d_model"),
+    (ch06.score_table, table(layer=0), "weights of layer 0"),
+    (ch06.score_table, table(swap=True), "have changed places"),
+    (ch06.score_table, table(position=False), "position is empty"),
+    (ch06.score_table, table(together=True), "rows and columns, expected 5"),
+    (ch06.score_table, table(order=[1, 0, 2, 3, 4]), "Position comes second"),
+    (ch06.score_table, table(order=[0, 1, 4, 3, 2]), "The sum is right"),
+    (ch06.score_table, table(at=1), "taken at its own position"),
+    (ch06.score_table, lambda *given: table()(*given).T, "it is the transpose"),
+    (ch06.score_table, nothing, "The table is None"),
+    (ch06.pattern_with_cut, cut(side_of=lambda side: "QK"[side == "Q"]), "The other side was cut"),
+    (ch06.pattern_with_cut, cut(both=True), "both cut"),
+    (ch06.pattern_with_cut, cut(nothing=True), "Nothing was cut"),
+    (ch06.pattern_with_cut, cut(position=False), "Positions are missing"),
+    (ch06.pattern_with_cut, cut(mask=False), "The mask is missing"),
+    (ch06.pattern_with_cut, cut(root=False), "not divided by √d_head"),
+    (ch06.pattern_with_cut, cut(everywhere=True), "The pattern for side 'Q' is"),
+    (ch06.pattern_with_cut, lambda m, t, e, n, s: cut()(m, t, e, n, "Q"), "Side 'K': The other side"),
+    (ch06.pattern_with_cut, lambda m, t, e, n, s: cut()(m, t, n, e, s), "failed"),
+    (ch06.pattern_with_cut, lambda m, t, e, n, s: cut()(m, t, n, n, s), "Another head's output"),
+    (ch06.pattern_with_cut, lambda m, t, e, n, s: cut()(m, t, e, n, s)[0], "has shape [7, 7]"),
+    (ch06.planted_pair, found(unnormalised), "Divide by both norms"),
+    (ch06.planted_pair, found(Q_and_K_exchanged), "the right pair, but it composes by K"),
+    (ch06.planted_pair, found(literal), "but it is 0.0 → 1.2 by K"),
+    (ch06.planted_pair, found(right_measure, lambda i, j, kind: (j, i, kind)), "in the other order"),
+    (ch06.planted_pair, found(right_measure, lambda i, j, kind: (i, j, "K")), "the right pair, but it composes by Q"),
+    (ch06.planted_pair, lambda model: (0, 2), "Return three things"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("checker", "answer", "says"), MISTAKES, ids=[f"{c.__name__}: {s[:40]}" for c, _, s in MISTAKES]
+)
+def test_a_mistake_is_told_what_is_wrong(checker, answer, says):
+    outcome = checker(answer)
+    assert outcome.status == "failed", outcome
+    assert says.lower() in repr(outcome).lower(), outcome
+
+
+# --- right answers of another form ---
+
+
+def by_numpy(d_model, d_head, draws):
+    import numpy as np
+
+    generator = np.random.default_rng(1)
+    A, B = (generator.normal(size=(draws, d_model, d_head)) for _ in "AB")
+    C, D = (generator.normal(size=(draws, d_head, d_model)) for _ in "CD")
+    first, then = A @ C, B @ D
+    sizes = [np.sqrt(np.square(M).sum((1, 2))) for M in (first @ then, first, then)]
+    values = sizes[0] / sizes[1] / sizes[2]
+    return [float(values.mean()), float(values.std())]
+
+
+def by_score_terms(model, tokens, head, query, key):
+    parts = stream_parts(model, model.run_with_cache(tokens)[1], 1)
+    return score_terms(model, parts, 1, head)[:, :, 0, query, key].tolist()
+
+
+def by_interventions(model, tokens, earlier, later, side):
+    return pattern_without(model, model.run_with_cache(tokens)[1], (1, later), [(0, earlier)], side)
+
+
+def by_composition_scores(model):
+    scores = composition_scores(model)
+    kind = max(scores, key=lambda kind: scores[kind].max())
+    return [*divmod(scores[kind].argmax().item(), model.cfg.n_heads), kind]
+
+
+RIGHT = [
+    (ch06.count_paths, lambda L, H: torch.tensor([math.comb(L, k) * H**k for k in range(L + 1)])),
+    (ch06.virtual_head, lambda A1, V1, A2, V2: [(A2 @ A1).tolist(), (V1 @ V2).tolist()]),
+    (ch06.measure, lambda V1, Q2, V2: {"V": fit(V2.T, V1.T).item(), "K": fit(V1, Q2.T), "Q": fit(Q2.T, V1.T)}),
+    (ch06.baseline, by_numpy),
+    (ch06.baseline, drawn(low_rank)),
+    (ch06.score_table, by_score_terms),
+    (ch06.score_table, table()),
+    (ch06.pattern_with_cut, by_interventions),
+    (ch06.pattern_with_cut, lambda m, t, e, n, s: run_without(m, t, paths=[((0, e), (1, n), s)])[1].pattern[1, :, n]),
+    (ch06.planted_pair, by_composition_scores),
+    (ch06.planted_pair, found(right_measure)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("checker", "answer"), RIGHT)
+def test_a_right_answer_of_another_form_passes(checker, answer):
+    outcome = checker(answer)
+    assert outcome.status == "passed", outcome
+
+
+def test_every_checker_has_three_mistakes_or_more():
+    told = [checker.__name__ for checker, *_ in MISTAKES]
+    checkers = [name for name, value in vars(ch06).items() if hasattr(value, "__wrapped__")]
+    assert len(checkers) == 7 and all(told.count(name) >= 3 for name in checkers)
