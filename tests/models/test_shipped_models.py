@@ -99,7 +99,7 @@ def test_only_two_layers_use_the_context_far_back(models, windows):
 @pytest.mark.parametrize("name", checkpoints.SHIPPED)
 def test_cards_are_complete(name, losses):
     card = checkpoints.load_card(name)
-    assert card["config"] == training.RECIPES[name][0].to_dict()
+    assert ModelConfig(**card["config"]) == training.RECIPES[name][0]
     assert len(card["sha256"]) == 64
     assert card["command"].startswith(f"python -m course_utils train {name}")
     assert card["tokens"] >= {"zero-layer": 20e6, "one-layer": 15e6, "two-layer": 30e6}[name]
