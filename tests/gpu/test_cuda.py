@@ -3,7 +3,17 @@
 import pytest
 import torch
 
-from course_utils import checkpoints, corpus, load_model, pick_device, scores, training
+from course_utils import (
+    checkpoints,
+    circuits,
+    corpus,
+    interventions,
+    load_model,
+    pick_device,
+    scores,
+    skip_trigrams,
+    training,
+)
 from course_utils.config import ModelConfig, TrainConfig
 from course_utils.model import AttentionOnlyTransformer
 
@@ -103,3 +113,37 @@ def test_steps_on_the_gpu_lower_the_loss():
         losses[-1].backward()
         optimiser.step(step)
     assert losses[-1].item() < losses[0].item() - 1
+
+
+@torch.no_grad()
+def test_tables_eigenvalues_and_skip_trigrams_agree():
+    model = AttentionOnlyTransformer.init(ModelConfig(n_layers=1), seed=4).double()
+    found = {}
+    for device in ("cpu", "cuda"):
+        on = model.to(device)
+        circuit = circuits.ov_circuit(on, 0, 3, centred=True)
+        tops = skip_trigrams.of_head(on, 0, 3, 50), circuit.largest(50), circuits.random_heads(on, 1).W_Q
+        found[device] = (
+            circuit.row_topk(5)[0],
+            *tops[0],
+            tops[1].values,
+            circuits.positivity(circuit.eigenvalues()),
+            tops[2],
+        )
+    for cpu, cuda in zip(*found.values(), strict=True):
+        torch.testing.assert_close(cuda.cpu(), cpu, rtol=1e-9, atol=1e-9)
+
+
+@torch.no_grad()
+def test_interventions_agree():
+    model, tokens = load_model("two-layer", "cpu"), tokens_of(2, 64)
+    found = {}
+    for device in ("cpu", "cuda"):
+        on, here = model.to(device), tokens.to(device)
+        effects = interventions.path_effects(on, here)
+        cut, _ = interventions.run_without(on, here, [(0, 7)], [((0, 8), (1, 1), "K")])
+        streams = interventions.streams_by_order(on, here, on.run_with_cache(here)[1].pattern)
+        losses = [interventions.stream_loss(on, stream, here) for stream in streams]
+        found[device] = *effects.values(), cut, *losses
+    for cpu, cuda in zip(*found.values(), strict=True):
+        torch.testing.assert_close(cuda.cpu(), cpu, rtol=0, atol=2e-3)
