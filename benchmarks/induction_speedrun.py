@@ -33,11 +33,11 @@ GOAL, EVERY = 0.4, 25  # prefix-matching score; steps between two measurements
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=0, help="of weights and order of the text")
-    parser.add_argument("--steps", type=int, default=3000, help="give up after so many")
+    parser.add_argument("--steps", type=int, help="length of the run, in place of the recipe's")
     parser.add_argument("--no-file", action="store_true", help="print only")
     options = parser.parse_args()
     model_cfg, cfg = RECIPES["live"]
-    cfg = replace(cfg, seed=options.seed)
+    cfg = replace(cfg, seed=options.seed, steps=options.steps or cfg.steps)
     device, reason = choose_device()
 
     began = time.perf_counter()
@@ -46,12 +46,12 @@ def main() -> None:
     loading = time.perf_counter() - began
     model = AttentionOnlyTransformer.init(model_cfg, cfg.seed, cfg.positions).to(device)
     optimiser, seconds, rows = Optimiser(model, cfg), 0.0, []
-    for step in (bar := tqdm(range(options.steps), desc="speedrun", unit="step")):
+    for step in (bar := tqdm(range(cfg.steps + 1), desc="speedrun", unit="step")):
         if step % EVERY == 0:
             prefix = scores.prefix_matching_scores(model).max().item()
             rows.append((step, seconds, prefix))
             bar.set_postfix(prefix=f"{prefix:.2f}", seconds=f"{seconds:.0f}")
-            if prefix >= GOAL:
+            if prefix >= GOAL or step == cfg.steps:
                 break
             began = time.perf_counter()
         loss = next_token_loss(model, sample_windows(ids, starts, model_cfg.n_ctx, cfg, step).to(device))

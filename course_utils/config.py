@@ -94,6 +94,7 @@ RECIPES = {
     # What a reader trains in chapter 9: an induction head as soon as possible (benchmarks/induction_speedrun.py).
     "live": (
         ModelConfig(n_layers=2, **SMALL, n_ctx=128),
-        TrainConfig(**SMALL_RUN | {"steps": 800, "batch": 16, "cooldown": 0.0}),
+        # At a constant rate one seed of three ran away after 800 steps; falling from half-way on, all three are stable.
+        TrainConfig(**SMALL_RUN | {"steps": 900, "batch": 16, "cooldown": 0.5}),
     ),
 }

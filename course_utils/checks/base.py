@@ -71,3 +71,15 @@ def require_close(got, want, what: str, tolerance: float = 1e-4, hint: str = "")
         where = tuple(torch.unravel_index(far.nan_to_num(torch.inf).argmax(), far.shape)) if far.ndim else ()
         place = f" at {[int(i) for i in where]}" if where else ""
         raise Wrong(f"{what} is {got[where]:.4g}{place}, expected {want[where]:.4g}. {hint}".strip())
+
+
+def require_shape(got, want: tuple, what: str, hint: str) -> None:
+    """Raise Wrong unless `got` is a tensor, or what becomes one, of this shape."""
+    require(got is not None, f"{what} is None: does your function return something?")
+    shape = tuple(torch.as_tensor(got).shape)
+    require(shape == want, f"{what} has shape {list(shape)}, expected {list(want)}. {hint}")
+
+
+def normal(shape: tuple[int, ...], seed: int) -> torch.Tensor:
+    """Numbers that every run draws alike, in 64 bits."""
+    return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))

@@ -7,7 +7,7 @@ import copy
 
 import torch
 
-from course_utils.checks.base import Wrong, exercise, require, require_close
+from course_utils.checks.base import Wrong, exercise, normal, require, require_close, require_shape
 from course_utils.config import ModelConfig
 from course_utils.factored import FactoredMatrix
 from course_utils.model import AttentionOnlyTransformer
@@ -48,12 +48,12 @@ def shapes(answer) -> str:
 @exercise("Exercise 1.2")
 def side_by_side(answer) -> str:
     H, P, D, M = 3, 5, 4, 10
-    z, W_O = _normal((H, P, D), 0), _normal((H, D, M), 1)
+    z, W_O = normal((H, P, D), 0), normal((H, D, M), 1)
     got = answer(z, W_O)
     require(isinstance(got, tuple | list) and len(got) == 2, "Return two matrices: the z of all heads, and all W_O.")
     z_all, W_all = got
-    _shape(z_all, (P, H * D), "The z of all heads, side by side,", "One row per position, the heads' z in a row.")
-    _shape(W_all, (H * D, M), "All W_O together", "The heads' W_O stand below one another.")
+    require_shape(z_all, (P, H * D), "The z of all heads, side by side,", "One row per position, the heads in a row.")
+    require_shape(W_all, (H * D, M), "All W_O together", "The heads' W_O stand below one another.")
     want = sum(z[h] @ W_O[h] for h in range(H))
     hint = "Block h of the columns of the first must meet block h of the rows of the second."
     if not _close(z_all, z.permute(1, 0, 2).reshape(P, H * D)) and _close(z_all, z.reshape(P, H * D)):
@@ -72,7 +72,7 @@ def logit_parts(answer) -> str:
     heads = [cache.head_out(layer, h)[0, position] for layer in range(2) for h in range(SMALL.n_heads)]
     want = torch.stack([cache.resid[0][0, position] @ column, *(out @ column for out in heads)])
     hint = "The embedding first, then the heads: 0.0, 0.1, …, 1.0, …"
-    _shape(got, tuple(want.shape), "The list of parts", hint)
+    require_shape(got, tuple(want.shape), "The list of parts", hint)
     logit = logits[0, position, token].item()
     if _close(got[0], cache.resid[-1][0, position] @ column):
         raise Wrong("The first part is the whole logit: take the stream before layer 0, cache.resid[0].")
@@ -103,7 +103,7 @@ def virtual_weights(answer) -> str:
         require(not _close(dense, wrong), f"These are virtual weights into another place, {what}.")
     if _close(dense, want.T):
         raise Wrong("This is the transpose: the paper's order for columns. We multiply rows, so reading comes last.")
-    _shape(dense, tuple(want.shape), "The product", "From the stream (d_model) to a key (d_head).")
+    require_shape(dense, tuple(want.shape), "The product", "From the stream (d_model) to a key (d_head).")
     require_close(dense, want, "The product", EXACT, "In rows, what happens first stands first.")
     require(isinstance(got, FactoredMatrix), "The values are right. Now keep the product factored: W_OV(…) @ …")
     return f"{got.shape[0]} × {got.shape[1]}, and never multiplied out."
@@ -113,7 +113,7 @@ def virtual_weights(answer) -> str:
 def change_basis(answer) -> str:
     model, tokens = _model(5), _tokens(6)
     before = copy.deepcopy(model.state_dict())
-    M = _normal((SMALL.d_model, SMALL.d_model), 7)  # invertible, far from orthogonal
+    M = normal((SMALL.d_model, SMALL.d_model), 7)  # invertible, far from orthogonal
     changed = answer(model, M)
     require(changed is not None, "The answer is None: does your function return something?")
     for name, weight in model.state_dict().items():
@@ -134,14 +134,14 @@ def change_basis(answer) -> str:
 @exercise("Exercise 1.6")
 def fold_biases(answer) -> str:
     d_model, d_head, pos = 5, 3, 4
-    W_V, W_O = _normal((d_model, d_head), 8), _normal((d_head, d_model), 9)
-    b_V, b_O = _normal((d_head,), 10), _normal((d_model,), 11)
-    x, pattern = _normal((pos, d_model), 12), _normal((pos, pos), 13).softmax(dim=-1)
+    W_V, W_O = normal((d_model, d_head), 8), normal((d_head, d_model), 9)
+    b_V, b_O = normal((d_head,), 10), normal((d_model,), 11)
+    x, pattern = normal((pos, d_model), 12), normal((pos, pos), 13).softmax(dim=-1)
     got = answer(W_V, b_V, W_O, b_O)
     require(isinstance(got, tuple | list) and len(got) == 2, "Return two matrices, the new W_V and the new W_O.")
     new_V, new_O = got
-    _shape(new_V, (d_model + 1, d_head + 1), "The new W_V", "One more row for the one, one more column to carry it.")
-    _shape(new_O, (d_head + 1, d_model + 1), "The new W_O", "One more row for the one that W_V carried.")
+    require_shape(new_V, (d_model + 1, d_head + 1), "The new W_V", "A row more for the one, a column more to carry it.")
+    require_shape(new_O, (d_head + 1, d_model + 1), "The new W_O", "One more row for the one that W_V carried.")
     with_one = torch.cat([x, torch.ones(pos, 1, dtype=x.dtype)], dim=1)
     added = pattern @ (with_one @ new_V) @ new_O
     want = pattern @ (x @ W_V + b_V) @ W_O + b_O
@@ -156,10 +156,6 @@ def fold_biases(answer) -> str:
     return "No bias left, and the same head."
 
 
-def _normal(shape: tuple, seed: int) -> torch.Tensor:
-    return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-
-
 def _model(seed: int) -> AttentionOnlyTransformer:
     return AttentionOnlyTransformer.init(SMALL, seed).double().requires_grad_(False)
 
@@ -172,9 +168,3 @@ def _close(got, want) -> bool:
     """Equal up to rounding; a different shape is not close."""
     got = torch.as_tensor(got)
     return got.shape == want.shape and bool(torch.allclose(got.double(), want, atol=EXACT, rtol=0))
-
-
-def _shape(got, want: tuple, what: str, hint: str) -> None:
-    require(got is not None, f"{what} is None: does your function return something?")
-    shape = tuple(torch.as_tensor(got).shape)
-    require(shape == want, f"{what} has shape {list(shape)}, expected {list(want)}. {hint}")

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import torch
 
-from course_utils.checks.base import Wrong, exercise, require, require_close
+from course_utils.checks.base import Wrong, exercise, normal, require, require_close
 
 START, D_VOCAB = 0, 6
 # Two documents. The pair (5, 0) crosses from one into the other; token 4 never comes before another.
@@ -36,7 +36,7 @@ def count_pairs(answer) -> str:
 
 @exercise("Exercise 2.2")
 def next_token(answer) -> str:
-    W_E, W_U = _normal((7, 3), 0), 2 * _normal((3, 7), 1)
+    W_E, W_U = normal((7, 3), 0), 2 * normal((3, 7), 1)
     table = (W_E @ W_U).softmax(dim=1)
     for token in (4, 0):
         got = _table(answer(W_E, W_U, token), "Your answer", (7,))
@@ -54,7 +54,7 @@ def next_token(answer) -> str:
 
 @exercise("Exercise 2.3")
 def cross_entropy(answer) -> str:
-    log_probs = _normal((D_VOCAB, D_VOCAB), 2).log_softmax(dim=1)
+    log_probs = normal((D_VOCAB, D_VOCAB), 2).log_softmax(dim=1)
     pairs, with_start = _pairs(TEXT), _pairs(TEXT, keep_start=True)
 
     def mean(counts, values):
@@ -100,12 +100,12 @@ def smooth(answer) -> str:
 
 @exercise("Exercise 2.5")
 def smallest_width(answer) -> str:
-    one_row = _normal((8,), 3).softmax(0).repeat(8, 1)
+    one_row = normal((8,), 3).softmax(0).repeat(8, 1)
     tables = {
-        "the table of a zero-layer model with d_model = 3": ((_normal((8, 3), 4) @ _normal((3, 8), 5)).softmax(1), 3),
+        "the table of a zero-layer model with d_model = 3": ((normal((8, 3), 4) @ normal((3, 8), 5)).softmax(1), 3),
         "a table whose rows are all the same": (one_row, 1),
         "the uniform table": (torch.full((8, 8), 1 / 8, dtype=torch.float64), 0),
-        "a table drawn at random": (_normal((8, 8), 6).softmax(1), 7),
+        "a table drawn at random": (normal((8, 8), 6).softmax(1), 7),
     }
     for name, (P, want) in tables.items():
         got = answer(P.clone())
@@ -146,7 +146,3 @@ def _table(got, what: str, shape: tuple[int, ...]) -> torch.Tensor:
 
 def _close(a: torch.Tensor, b: torch.Tensor, tolerance: float = 1e-6) -> bool:
     return a.shape == b.shape and bool(((a - b).abs() <= tolerance).all())
-
-
-def _normal(shape: tuple[int, ...], seed: int) -> torch.Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)

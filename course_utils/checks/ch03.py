@@ -7,7 +7,7 @@ import random
 
 import torch
 
-from course_utils.checks.base import Wrong, exercise, require, require_close
+from course_utils.checks.base import Wrong, exercise, normal, require, require_close
 from course_utils.circuits import through_head
 from course_utils.config import ModelConfig
 from course_utils.model import AttentionOnlyTransformer
@@ -37,7 +37,7 @@ def last_gets(answer) -> str:
 @exercise("Exercise 3.2")
 def big_matrix(answer) -> str:
     pos, M, D = 3, 5, 2
-    W_V, W_O, X = _normal((M, D), 0), _normal((D, M), 1), _normal((pos, M), 2)
+    W_V, W_O, X = normal((M, D), 0), normal((D, M), 1), normal((pos, M), 2)
     pattern = _pattern(1, pos, 3)[0]
     try:
         got = _numbers(answer(pattern, W_V, W_O), "The matrix")
@@ -218,7 +218,7 @@ def _judge_virtual_head(got, pos: int) -> None:
                         f"Head {number} moves something from {a} to {b}, not only {read} to {write}.")  # fmt: skip
         hint = "The identity, between the two subspaces."
         require_close(moved[read, write], torch.eye(4), f"What head {number} does from {read} to {write}", EXACT, hint)
-    X = _normal((pos, 16), pos)
+    X = normal((pos, 16), pos)
     after = X + A @ X @ W_V1 @ W_O1  # run the two heads: nothing is taken from the products above
     second = A @ after @ W_V2 @ W_O2
     from_first = second - A @ X @ W_V2 @ W_O2
@@ -280,13 +280,9 @@ def _job(pattern) -> str:
     return best if places[best] >= 10 * sum(1 / (i + 1) for i in queries) / len(queries) else "other"
 
 
-def _normal(shape: tuple, seed: int) -> torch.Tensor:
-    return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-
-
 def _pattern(batch: int, pos: int, seed: int) -> torch.Tensor:
     later = torch.ones(pos, pos, dtype=torch.bool).triu(1)
-    return _normal((batch, pos, pos), seed).masked_fill(later, float("-inf")).softmax(dim=-1)
+    return normal((batch, pos, pos), seed).masked_fill(later, float("-inf")).softmax(dim=-1)
 
 
 def _model(seed: int) -> AttentionOnlyTransformer:

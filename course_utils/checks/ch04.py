@@ -9,7 +9,7 @@ import math
 
 import torch
 
-from course_utils.checks.base import Wrong, exercise, require, require_close
+from course_utils.checks.base import Wrong, exercise, normal, require, require_close, require_shape
 from course_utils.config import ModelConfig
 from course_utils.model import AttentionOnlyTransformer
 
@@ -23,12 +23,12 @@ def from_tables(answer) -> str:
     double = math.log(2)
     scores = torch.tensor([[0, 0, 0], [double, 0, 0], [0, 0, 0]], dtype=torch.float64)
     OV = torch.tensor([[3, 0, 0], [0, 0, 0], [0, 6, 0]], dtype=torch.float64)
-    cases = [(_normal((4, 4), 1), _normal((4, 4), 2), [3, 0, 2, 0, 2]), (scores, OV, [0, 2, 1])]
+    cases = [(normal((4, 4), 1), normal((4, 4), 2), [3, 0, 2, 0, 2]), (scores, OV, [0, 2, 1])]
     for scores, OV, tokens in cases:
         got = answer(scores.clone(), OV.clone(), list(tokens))
         exponentials = [torch.exp(scores[tokens[-1], a]) for a in tokens]
         want = sum(e * OV[a] for e, a in zip(exponentials, tokens, strict=True)) / sum(exponentials)
-        _shape(got, tuple(want.shape), "The answer", "One logit for each token of the vocabulary.")
+        require_shape(got, tuple(want.shape), "The answer", "One logit for each token of the vocabulary.")
         _name_mistake(got, want, _mistaken_outputs(scores, OV, tokens))
         require_close(got, want, f"For tokens {tokens} the list of logits", 1e-6, "A weighted mean of rows of OV.")
     return "By hand: weights ½, ¼, ¼ and logits 1.5, 1.5, 0."
@@ -68,7 +68,7 @@ def sum_over_paths(answer) -> str:
         raise Wrong(f"There are {SMALL.n_heads} paths, expected {len(want)}: the direct path is one, too.")
     if tuple(got.shape) == (len(want), want.shape[1], SMALL.d_model):
         raise Wrong("These are the paths' parts of the stream: every path ends with W_U.")
-    _shape(got, tuple(want.shape), "The paths", "One for each way past or through the layer, each with all logits.")
+    require_shape(got, tuple(want.shape), "The paths", "One for each way past or through the layer, with all logits.")
     x = model.W_E[tokens[0]]
     transposed = [A[h].T @ x @ model.W_V[0, h] @ model.W_O[0, h] @ model.W_U for h in range(SMALL.n_heads)]
     unmoved = [x @ model.W_V[0, h] @ model.W_O[0, h] @ model.W_U for h in range(SMALL.n_heads)]
@@ -87,7 +87,7 @@ def sum_over_paths(answer) -> str:
     require(gap < 1e-6, f"The paths don't sum to the logits: they differ by up to {gap:.4g}.")
     require_close(got, want, "The list of paths", 1e-6, "The direct path first, then heads 0, 1, 2.")
     # Patterns are given, not computed: others must be used as they are.
-    other = _normal(tuple(A.shape), 5).softmax(dim=-1)
+    other = normal(tuple(A.shape), 5).softmax(dim=-1)
     got = _stacked(answer(model, tokens[0], other.clone()))
     want = torch.stack(
         [x @ model.W_U, *(other[h] @ (x @ model.W_V[0, h] @ model.W_O[0, h] @ model.W_U) for h in range(3))]
@@ -102,7 +102,7 @@ def frozen_matrix(answer) -> str:
     logits, cache = model.run_with_cache(tokens)
     A, V, P = cache.pattern[0, 0], SMALL.d_vocab, tokens.shape[1]
     got = answer(model, A.clone())
-    _shape(got, (P, P, V, V), "The matrix", "[query, key, token at the key, next token].")
+    require_shape(got, (P, P, V, V), "The matrix", "[query, key, token at the key, next token].")
     got = torch.as_tensor(got).detach().double()
     x = model.W_E
     direct = x @ model.W_U
@@ -134,7 +134,7 @@ def four_terms(answer) -> str:
     model, tokens, head = _model(8), _tokens(9), 1
     got = _stacked(answer(model, tokens[0], head))
     P = tokens.shape[1]
-    _shape(got, (4, P, P), "The list of terms", "Four tables [query, key].")
+    require_shape(got, (4, P, P), "The list of terms", "Four tables [query, key].")
     e, p = model.W_E[tokens[0]], model.W_pos[:P]
     W = model.W_Q[0, head] @ model.W_K[0, head].T
     want = torch.stack([e @ W @ e.T, e @ W @ p.T, p @ W @ e.T, p @ W @ p.T]) / SMALL.d_head**0.5
@@ -209,9 +209,9 @@ def trigram_value(answer) -> str:
 @exercise("Exercise 4.6")
 def find_bug(answer) -> str:
     for seed in (11, 12, 13):
-        qk, ov = _normal((6, 5), seed), _normal((5, 7), seed + 20)
+        qk, ov = normal((6, 5), seed), normal((5, 7), seed + 20)
         qk, ov = qk - qk.mean(dim=1, keepdim=True), ov - ov.mean(dim=1, keepdim=True)
-        follows = _normal((6, 7), seed + 40) > 0
+        follows = normal((6, 7), seed + 40) > 0
         got = answer(qk.clone(), ov.clone(), follows.clone())
         require(got is not None, "The answer is None: does your function return something?")
         got = [int(index) for index in got]
@@ -252,10 +252,6 @@ def _worst_bug(qk, ov, follows) -> tuple[float, tuple]:
     return best
 
 
-def _normal(shape: tuple, seed: int) -> torch.Tensor:
-    return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-
-
 def _model(seed: int) -> AttentionOnlyTransformer:
     return AttentionOnlyTransformer.init(SMALL, seed).double().requires_grad_(False)
 
@@ -288,9 +284,3 @@ def _close(got, want) -> bool:
     """Equal up to rounding, in 32-bit numbers too; a different shape is not close."""
     got = torch.as_tensor(got)
     return got.shape == want.shape and bool(torch.allclose(got.double(), want.double(), atol=1e-6, rtol=0))
-
-
-def _shape(got, want: tuple, what: str, hint: str) -> None:
-    require(got is not None, f"{what} is None: does your function return something?")
-    shape = tuple(torch.as_tensor(got).shape)
-    require(shape == want, f"{what} has shape {list(shape)}, expected {list(want)}. {hint}")

@@ -6,7 +6,7 @@ Each checker makes small matrices (in 64-bit numbers), works out the answer by a
 import torch
 from torch.overrides import TorchFunctionMode
 
-from course_utils.checks.base import Wrong, exercise, require, require_close
+from course_utils.checks.base import Wrong, exercise, normal, require, require_close
 from course_utils.config import ModelConfig
 from course_utils.factored import FactoredMatrix
 from course_utils.model import AttentionOnlyTransformer
@@ -50,7 +50,7 @@ def predicted(answer) -> str:
 def my_positivity(answer) -> str:
     for seed in range(3):
         # Eigenvalues of any kind: real ones of both signs, and complex pairs; the sum is once below zero.
-        M = _normal((9, 9), 20 + seed)
+        M = normal((9, 9), 20 + seed)
         M = M - (M.trace() + 5 * (seed - 1)) / 9 * torch.eye(9, dtype=M.dtype)
         values = torch.linalg.eigvals(M)
         got = _complex(answer(values.clone()), "Your measure")
@@ -132,8 +132,8 @@ def head_eigenvalues(answer) -> str:
 @exercise("Exercise 5.4")
 def chance_level(answer) -> str:
     n, d_vocab, d_model, d_head = 7, 19, 8, 3
-    W_E, W_U = _normal((d_vocab, d_model), 1), _normal((d_model, d_vocab), 2) + 2 * _normal((d_model, 1), 3)
-    W_V, W_O = _normal((n, d_model, d_head), 4), _normal((n, d_head, d_model), 5)
+    W_E, W_U = normal((d_vocab, d_model), 1), normal((d_model, d_vocab), 2) + 2 * normal((d_model, 1), 3)
+    W_V, W_O = normal((n, d_model, d_head), 4), normal((n, d_head, d_model), 5)
     W_C = W_U - W_U.mean(dim=1, keepdim=True)
     want = _by_tables(W_E, W_V, W_O, W_C)
     got = answer(W_E, W_U, W_V, W_O)
@@ -233,7 +233,7 @@ class _NoTable(TorchFunctionMode):
 def _planted() -> dict[str, tuple[FactoredMatrix, str, str]]:
     """Heads of 12 tokens and rank 4, what they are, and what to say to those who call them something else."""
     n, rank = 12, 4
-    B = _normal((rank, n), 30)
+    B = normal((rank, n), 30)
     B = B - B.mean(dim=1, keepdim=True)
     copier = torch.linalg.pinv(B)  # B @ A is the identity: every mix that B knows raises itself
     mixed = torch.diag(torch.tensor([1.0, -1.0, 0.8, -0.7], dtype=torch.float64))  # measure 0.03
@@ -312,10 +312,6 @@ def _show(value) -> str:
 
 def _near(got: torch.Tensor, want: torch.Tensor) -> bool:
     return got.shape == want.shape and bool(torch.allclose(got, want, atol=1e-6, rtol=0))
-
-
-def _normal(shape: tuple, seed: int) -> torch.Tensor:
-    return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
 def _model(seed: int) -> AttentionOnlyTransformer:

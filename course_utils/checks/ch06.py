@@ -8,7 +8,7 @@ import math
 
 import torch
 
-from course_utils.checks.base import Wrong, exercise, require, require_close
+from course_utils.checks.base import Wrong, exercise, normal, require, require_close, require_shape
 from course_utils.config import ModelConfig
 from course_utils.model import AttentionOnlyTransformer
 
@@ -47,13 +47,13 @@ def count_paths(answer) -> str:
 @exercise("Exercise 6.2")
 def virtual_head(answer) -> str:
     pos, d = 5, 4
-    A1, A2 = (_normal((pos, pos), seed).tril().masked_fill(_future(pos), -torch.inf).softmax(dim=-1) for seed in (1, 2))
-    OV1, OV2, x = _normal((d, d), 3), _normal((d, d), 4), _normal((pos, d), 5)
+    A1, A2 = (normal((pos, pos), seed).tril().masked_fill(_future(pos), -torch.inf).softmax(dim=-1) for seed in (1, 2))
+    OV1, OV2, x = normal((d, d), 3), normal((d, d), 4), normal((pos, d), 5)
     got = answer(A1, OV1, A2, OV2)
     require(isinstance(got, tuple | list) and len(got) == 2, "Return two matrices: the pattern and the OV matrix.")
     pattern, OV = (_double(each) for each in got)
-    _shape(pattern, (pos, pos), "The pattern", "One weight for each pair of positions.")
-    _shape(OV, (d, d), "The OV matrix", "From the stream to the stream.")
+    require_shape(pattern, (pos, pos), "The pattern", "One weight for each pair of positions.")
+    require_shape(OV, (d, d), "The OV matrix", "From the stream to the stream.")
     if _close(pattern, A1 @ A2) and not _close(pattern, A2 @ A1):
         raise Wrong("The pattern is A1 @ A2. Patterns stand to the left of x: what happens later stands farther left.")
     if _close(OV, OV2 @ OV1):
@@ -75,7 +75,7 @@ def virtual_head(answer) -> str:
 @exercise("Exercise 6.3")
 def measure(answer) -> str:
     d, rank = 9, 3
-    OV1, QK2, OV2 = (_normal((d, rank), seed) @ _normal((rank, d), seed + 1) for seed in (10, 20, 30))
+    OV1, QK2, OV2 = (normal((d, rank), seed) @ normal((rank, d), seed + 1) for seed in (10, 20, 30))
     got = answer(OV1, 3 * QK2, OV2 / 2)  # sizes must not matter
     want = {"Q": _fit(OV1, QK2), "K": _fit(OV1, QK2.T), "V": _fit(OV1, OV2)}
     require(isinstance(got, dict), f"Your function returns {type(got).__name__}, expected a dict with Q, K and V.")
@@ -117,7 +117,7 @@ def measure(answer) -> str:
         }
         for what, other in sizes.items():
             require(abs(value - other) > EXACT, f"{kind} is {value:.4f}, {what.strip()}. Expected {right:.4f}.")
-        raise Wrong(f"{kind} is {value:.4f}, expected {right:.4f}. What OV1 writes is in its columns.")
+        raise Wrong(f"{kind} is {value:.4f}, expected {right:.4f}. What OV1 writes comes out at its second axis.")
     return "Each side of W_QK has met what is written."
 
 
@@ -174,7 +174,7 @@ def score_table(answer) -> str:
         raise Wrong(
             f"The table has {size - 1} rows and columns, expected {size}: token, position, and {SMALL.n_heads} heads."
         )
-    _shape(got, (size, size), "The table", "Token, position, then each head of layer 0, on either side.")
+    require_shape(got, (size, size), "The table", "Token, position, then each head of layer 0, on either side.")
     swapped = (parts[1] @ model.W_Q[1, head]) @ (parts[0] @ model.W_K[1, head]).T / root
     order = [1, 0, 2, 3, 4]
     layer_0 = (parts[0] @ model.W_Q[0, head]) @ (parts[1] @ model.W_K[0, head]).T / root
@@ -222,7 +222,7 @@ def pattern_with_cut(answer) -> str:
         q_half, k_half = (no_pos - wrote if side == this else whole for this in "QK")
         q_only, k_only = (wrote if side == this else whole for this in "QK")
         want = pattern(q, k)
-        _shape(got, tuple(want.shape), f"The pattern for side {side!r}", "[batch, query, key].")
+        require_shape(got, tuple(want.shape), f"The pattern for side {side!r}", "[batch, query, key].")
         other = cache.head_out(0, later) if later != earlier else wrote
         q_other, k_other = (whole - other if side == this else whole for this in "QK")
         mistakes = {
@@ -274,7 +274,7 @@ def _planted(seed: int, earlier: int, later: int, kind: str) -> AttentionOnlyTra
     cfg = ModelConfig(n_layers=2, n_heads=4, d_model=60, d_head=3, d_vocab=7, n_ctx=5)
     model = AttentionOnlyTransformer.init(cfg, 60 + seed).double().requires_grad_(False)
     reads = {"Q": model.W_Q, "K": model.W_K, "V": model.W_V}[kind]
-    mix = torch.linalg.qr(_normal((cfg.d_head, cfg.d_head), 70 + seed)).Q
+    mix = torch.linalg.qr(normal((cfg.d_head, cfg.d_head), 70 + seed)).Q
     reads[1, later] = model.W_O[0, earlier].T @ mix
     loud = 10.0 ** torch.randint(0, 3, (3, 2, cfg.n_heads), generator=torch.Generator().manual_seed(80 + seed)).double()
     loud[:, 0, earlier] = loud[:, 1, later] = 1  # the planted pair is among the quiet ones
@@ -307,8 +307,8 @@ def _spectral(A: torch.Tensor) -> torch.Tensor:
 
 def _random_fits(d_model: int, rank: int, draws: int) -> tuple[float, float]:
     """Mean and standard deviation of the fit of random pairs, computed in batches from the factors."""
-    A, C = _normal((draws, d_model, rank), 90), _normal((draws, d_model, rank), 91)
-    B, D = _normal((draws, rank, d_model), 92), _normal((draws, rank, d_model), 93)
+    A, C = normal((draws, d_model, rank), 90), normal((draws, d_model, rank), 91)
+    B, D = normal((draws, rank, d_model), 92), normal((draws, rank, d_model), 93)
 
     def norm(left, right):
         return ((left.mT @ left) * (right @ right.mT)).sum(dim=(1, 2)).sqrt()
@@ -319,10 +319,6 @@ def _random_fits(d_model: int, rank: int, draws: int) -> tuple[float, float]:
 
 def _future(pos: int) -> torch.Tensor:
     return torch.ones(pos, pos, dtype=torch.bool).triu(1)
-
-
-def _normal(shape: tuple, seed: int) -> torch.Tensor:
-    return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
 def _model(seed: int, loud: bool = False) -> AttentionOnlyTransformer:
@@ -345,9 +341,3 @@ def _close(got, want) -> bool:
     """Equal up to rounding; a different shape is not close."""
     got = _double(got)
     return got.shape == want.shape and bool(torch.allclose(got, want, atol=EXACT, rtol=0))
-
-
-def _shape(got, want: tuple, what: str, hint: str) -> None:
-    require(got is not None, f"{what} is None: does your function return something?")
-    shape = tuple(torch.as_tensor(got).shape)
-    require(shape == want, f"{what} has shape {list(shape)}, expected {list(want)}. {hint}")

@@ -5,7 +5,7 @@ Each checker makes its own sequences, patterns or small models, works the answer
 
 import torch
 
-from course_utils.checks.base import Wrong, exercise, require, require_close
+from course_utils.checks.base import Wrong, exercise, normal, require, require_close, require_shape
 from course_utils.config import ModelConfig
 from course_utils.model import AttentionOnlyTransformer
 
@@ -86,7 +86,7 @@ def name_heads(answer) -> str:
 def shares(answer) -> str:
     for N, seed in ((4, 0), (6, 1)):
         P = 2 * N + 1
-        terms = _normal((3, 3, P, P), seed)
+        terms = normal((3, 3, P, P), seed)
         for i, q in ((0, N), (1, N + 1)):  # something must stand at the key, or shares are ratios of noise
             terms[i, 2] += 3 * torch.diag(torch.ones(P - N + 1, dtype=terms.dtype), -(N - 1)) * q / N
         got = answer(terms.clone(), N)
@@ -107,7 +107,7 @@ def shares(answer) -> str:
                 terms, N, first=N
             ),
         }
-        _shape(got, (3, 3), "The table of shares", "One share for each part of the query and each of the key.")
+        require_shape(got, (3, 3), "The table of shares", "One share for each part of the query and each of the key.")
         for message, wrong in told.items():
             require(not _close(got, wrong), message)
         total = float(torch.as_tensor(got).sum())
@@ -126,7 +126,7 @@ def matching_without(answer) -> str:
         got = answer(model, tokens, N, earlier, later)
         for name, weight in model.state_dict().items():
             require(torch.equal(weight, before[name]), f"You changed {name} of the model: work on a copy.")
-        _shape(got, (), "The answer", "It is one number: the mean over the second copy.")
+        require_shape(got, (), "The answer", "It is one number: the mean over the second copy.")
         want = _matching(model, tokens, N, earlier, later, "K")
         told = {
             "Nothing is cut: this is the attention of the whole model.": _matching(
@@ -183,7 +183,7 @@ def pointer_weights(answer) -> str:
         d = 2 * d_vocab + 2 * n_ctx
         weights = []
         for name, W in zip(("QK_0", "OV_0", "QK_1", "OV_1"), got, strict=True):
-            _shape(W, (d, d), name, "The stream is d = 2 * d_vocab + 2 * n_ctx wide.")
+            require_shape(W, (d, d), name, "The stream is d = 2 * d_vocab + 2 * n_ctx wide.")
             weights.append(torch.as_tensor(W).detach().double())
         for tokens in _repeats(12, d_vocab, n_ctx, seed):
             _judge_pointer(weights, tokens, d_vocab, n_ctx)
@@ -337,10 +337,6 @@ def _drawn(d_vocab: int, n: int, seed: int) -> torch.Tensor:
     return torch.randint(1, d_vocab, (n,), generator=torch.Generator().manual_seed(seed))
 
 
-def _normal(shape: tuple, seed: int) -> torch.Tensor:
-    return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-
-
 def _model(seed: int) -> AttentionOnlyTransformer:
     """Random weights, attention sharper than at the start of training, so that cutting a path shows."""
     model = AttentionOnlyTransformer.init(SMALL, seed).double().requires_grad_(False)
@@ -353,9 +349,3 @@ def _close(got, want) -> bool:
     """Equal up to rounding; a different shape is not close."""
     got = torch.as_tensor(got).detach()
     return got.shape == want.shape and bool(torch.allclose(got.double(), want.double(), atol=EXACT, rtol=0))
-
-
-def _shape(got, want: tuple, what: str, hint: str) -> None:
-    require(got is not None, f"{what} is None: does your function return something?")
-    shape = tuple(torch.as_tensor(got).shape)
-    require(shape == want, f"{what} has shape {list(shape)}, expected {list(want)}. {hint}")

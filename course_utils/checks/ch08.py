@@ -6,7 +6,7 @@ Each checker draws a small random model (in 64-bit numbers), works out the answe
 import torch
 from torch.nn.functional import cross_entropy
 
-from course_utils.checks.base import Wrong, exercise, require, require_close
+from course_utils.checks.base import Wrong, exercise, normal, require, require_close
 from course_utils.config import ModelConfig
 from course_utils.factored import FactoredMatrix
 from course_utils.model import AttentionOnlyTransformer
@@ -89,7 +89,7 @@ def one_step(answer) -> str:
     _, cache = model.run_with_cache(tokens)
     pattern = cache.pattern.roll(1, dims=1)  # not the model's own for these tokens: it must be taken from the argument
     embedding = model.W_E[tokens]
-    written = [_normal(embedding.shape, 3 + layer) for layer in range(3)]
+    written = [normal(embedding.shape, 3 + layer) for layer in range(3)]
     copies = [x.clone() for x in written]
     got = answer(model, tokens, pattern, written)
     require(got is not None, "The answer is None: does your function return something?")
@@ -249,7 +249,7 @@ def _planted_patterns() -> torch.Tensor:
     """Patterns [2, batch, head, query, key] with heads that rest on the start token, and some that seem to."""
     batch, n_heads, pos = 2, 6, 7
     causal = torch.ones(pos, pos, dtype=torch.bool).tril()
-    scores = _normal((2, batch, n_heads, pos, pos), 10)
+    scores = normal((2, batch, n_heads, pos, pos), 10)
     pattern = scores.masked_fill(~causal, -torch.inf).softmax(dim=-1)
     rest = torch.zeros(pos, pos, dtype=torch.float64)
     rest[:, 0] = 1
@@ -270,10 +270,6 @@ def _ablated(model, tokens, layer: int, head: int) -> float:
     logits = model(tokens)
     model.W_O[layer, head] = kept
     return cross_entropy(logits[:, 1:-1].flatten(0, 1), tokens[:, 2:].flatten()).item()
-
-
-def _normal(shape, seed: int) -> torch.Tensor:
-    return torch.randn(tuple(shape), dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
 def _model(seed: int, n_layers: int = 2, scale: float = 1.0) -> AttentionOnlyTransformer:

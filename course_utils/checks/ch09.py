@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from course_utils.checks.base import Wrong, exercise, require, require_close
+from course_utils.checks.base import Wrong, exercise, normal, require, require_close
 from course_utils.config import ModelConfig
 from course_utils.model import AttentionOnlyTransformer
 from course_utils.scores import successors
@@ -64,7 +64,7 @@ def order_of_events(answer) -> str:
 
 @exercise("Exercise 9.2")
 def in_context(answer) -> str:
-    losses = 5 - 0.01 * torch.arange(255.0, dtype=torch.float64) + 0.3 * _normal((6, 255), 1)
+    losses = 5 - 0.01 * torch.arange(255.0, dtype=torch.float64) + 0.3 * normal((6, 255), 1)
     losses[:, ::16] += 2  # the ends of the stretches matter
     losses[:, [31, 64, 191, 254]] += torch.tensor([3.0, 5.0, 7.0, 11.0])
     got = answer(losses.clone())
@@ -93,7 +93,7 @@ def in_context(answer) -> str:
 
 @exercise("Exercise 9.3")
 def smear(answer) -> str:
-    keys, alpha = _normal((3, 5, 4), 2), torch.tensor([-1.0, 0.4, 2.0], dtype=torch.float64)
+    keys, alpha = normal((3, 5, 4), 2), torch.tensor([-1.0, 0.4, 2.0], dtype=torch.float64)
     given = keys.clone(), alpha.clone()
     got = answer(*given)
     require(
@@ -279,10 +279,6 @@ def _second_peak(tokens, s) -> float | None:
 
 def _sigmoid(x):
     return 1 / (1 + np.exp(-x))
-
-
-def _normal(shape: tuple, seed: int) -> torch.Tensor:
-    return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
 def _close(got, want) -> bool:
