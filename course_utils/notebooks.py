@@ -29,7 +29,7 @@ METADATA = {
 }
 SHORTEST_ALT = 20  # characters; a shorter alternative text cannot say what a figure shows
 STUB = re.compile(r"\braise NotImplementedError(\(.*\))?$")
-DRAWS = re.compile(r"^(plt|plots)\.(?!use_style$|rc|style|get_|close$)\w+$")
+DRAWS = re.compile(r"^((plt|plots)\.(?!use_style$|rc|style|get_|close$)\w+|playground)$")
 
 
 def chapters(root: Path = ROOT) -> list[Path]:
@@ -168,7 +168,7 @@ def _cell_problems(cell) -> list[str]:
 
 
 def _draws(source: str) -> bool:
-    """Whether the cell calls plt.… or plots.… when it runs, other than inside a function that it only defines."""
+    """Whether the cell calls plt.…, plots.… or playground when it runs, not only inside a function."""
     try:
         todo = list(ast.parse(source).body)
     except SyntaxError:  # a magic or a shell line

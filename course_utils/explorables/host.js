@@ -1,19 +1,18 @@
 // Starts the figure in whose output this script stands; run as soon as the page reaches it.
 (() => {
-  "use strict";
   const name = "EXPLORABLE";
   /** @typedef {HTMLElement & { started?: boolean }} Root */
   /** @type {NodeListOf<Root>} */
   const all = document.querySelectorAll(`[data-explorable="${name}"]`);
   const shown = [...all];
   /** @type {Root | null} */
-  const here = document.currentScript && document.currentScript.closest("[data-explorable]");
+  const here = document.currentScript?.closest("[data-explorable]");
   const root = here || shown.find((other) => !other.started);
   if (!root || root.started) return;
   root.started = true;
   root.id = shown.indexOf(root) > 0 ? `${name}-${shown.indexOf(root) + 1}` : name;
   // In a page that a browser saved, the figure was saved too.
-  root.querySelectorAll(":scope > .ex-figure").forEach((old) => old.remove());
+  for (const old of root.querySelectorAll(":scope > .ex-figure")) old.remove();
   root.dataset.state = "starting"; // the style keeps the figure's place free
 
   /** @param {string} type */

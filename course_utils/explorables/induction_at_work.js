@@ -1,4 +1,5 @@
 // An induction head at work, step by step.
+import { begin, code, draw, make, percent, unseen } from "./kit.js";
 
 /**
  * @typedef {object} Step
@@ -10,37 +11,12 @@
  * @property {boolean} right whether that is the next token
  * @property {string} caption
  */
-/**
- * @typedef {object} Model
- * @property {(key: string) => any} get
- * @property {(key: string, value: any) => void} set
- * @property {(event: string, listener: () => void) => void} on
- * @property {(event: string, listener: () => void) => void} off
- * @property {() => void} save_changes
- */
-
-const SPEEDS = [["slow", 5000], ["normal", 3000], ["fast", 1200]]; // milliseconds a step
-const SVG = "http://www.w3.org/2000/svg";
+const SPEEDS = [
+  ["slow", 5000],
+  ["normal", 3000],
+  ["fast", 1200],
+]; // milliseconds a step
 const CORNER = 5; // pixels
-
-/**
- * An element with attributes and children. Strings become text, never markup.
- * @param {string} tag
- * @param {Record<string, string>} [attributes]
- * @param {...(Node | string)} children
- */
-function make(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
-}
-
-/** @param {number} weight */
-const percent = (weight) => `${Math.round(100 * weight)}\u00a0%`;
-
-/** @param {string} text */
-const unseen = (text) => make("span", { class: "ex-hidden" }, text);
 
 /**
  * A path through points, with round corners.
@@ -77,15 +53,19 @@ function panel(step, number, of, tokens) {
   const verdict = step.right ? "\u2713 right" : "\u2717 not what comes next";
   return [
     make(
-      "p", { class: "ex-step" },
-      `Step ${number + 1} of ${of}. At ${step.at} `, make("code", {}, tokens[step.at]),
-      " the logit of ", make("code", {}, step.copied), ` rises most: ${verdict}.`,
+      "p",
+      { class: "ex-step" },
+      `Step ${number + 1} of ${of}. At ${step.at} `,
+      code(tokens[step.at]),
+      " the logit of ",
+      code(step.copied),
+      ` rises most: ${verdict}.`,
     ),
     make("p", { class: "ex-caption" }, step.caption),
   ];
 }
 
-/** @param {{ model: Model, el: HTMLElement }} context */
+/** @param {{ model: import("./kit.js").Model, el: HTMLElement }} context */
 export function render({ model, el }) {
   /** @type {string[]} */
   const tokens = model.get("tokens");
@@ -97,40 +77,44 @@ export function render({ model, el }) {
 
   // --- the elements ---
 
-  const boxes = tokens.map((token) => make("li", {}, make("code", {}, token)));
-  const svg = document.createElementNS(SVG, "svg");
-  svg.setAttribute("aria-hidden", "true");
+  const boxes = tokens.map((token) => make("li", {}, code(token)));
+  const svg = draw("svg", { "aria-hidden": "true" });
   const list = make("ol", { class: "ex-tokens", role: "list" }, ...boxes);
   const stage = make(
     "div",
     {
-      class: "ex-stage", role: "group", tabindex: "-1", // a click brings the arrow keys here
+      class: "ex-stage",
+      role: "group",
+      tabindex: "-1", // a click brings the arrow keys here
       "aria-label": "Tokens of the text. Left and right arrow keys step.",
     },
-    list, svg,
+    list,
+    svg,
   );
 
   const play = make("button", { type: "button" }, "Play");
   const back = make("button", { type: "button" }, "Back");
   const forward = make("button", { type: "button" }, "Forward");
-  const slider = /** @type {HTMLInputElement} */ (
-    make("input", { type: "range", min: "1", max: String(steps.length), step: "1" })
-  );
-  const speed = /** @type {HTMLSelectElement} */ (make("select"));
+  const slider = make("input", { type: "range", min: 1, max: steps.length, step: 1 });
+  const speed = make("select");
   for (const [name, time] of SPEEDS) {
     speed.append(make("option", { value: String(time) }, String(name)));
   }
   speed.value = String(SPEEDS[1][1]);
   const controls = make(
-    "div", { class: "ex-controls", role: "group", "aria-label": "Steps" },
-    play, back, forward, make("label", { class: "ex-wide" }, "Step", slider),
+    "div",
+    { class: "ex-controls", role: "group", "aria-label": "Steps" },
+    play,
+    back,
+    forward,
+    make("label", { class: "ex-wide" }, "Step", slider),
     make("label", {}, "Speed", speed),
   );
 
   const words = make("div", { class: "ex-now", "aria-live": "off", "aria-atomic": "true" });
-  const places = steps.map((step, i) => make(
-    "div", { "aria-hidden": "true" }, ...panel(step, i, steps.length, tokens),
-  ));
+  const places = steps.map((step, i) =>
+    make("div", { "aria-hidden": "true" }, ...panel(step, i, steps.length, tokens)),
+  );
   const legend = make("ul", { class: "ex-legend" });
   for (const [mark, text] of [
     ["is-present", "now: the present token"],
@@ -138,10 +122,9 @@ export function render({ model, el }) {
     ["ex-look", "the induction head looks here, with this weight"],
     ["ex-carried", "\u2190 n: the previous-token head has put token n here, with this weight"],
     ["is-copied", "copied: its logit rises most"],
-  ]) legend.append(make("li", {}, make("i", { class: mark }), make("span", {}, text)));
-  el.replaceChildren(
-    stage, controls, make("div", { class: "ex-panels" }, words, ...places), legend,
-  );
+  ])
+    legend.append(make("li", {}, make("i", { class: mark }), make("span", {}, text)));
+  const frame = begin(el, stage, controls, make("div", { class: "ex-panels" }, words, ...places), legend);
 
   // --- drawing ---
 
@@ -156,8 +139,14 @@ export function render({ model, el }) {
       const copied = place && tokens[i] === step.copied;
       const same = step.same.includes(i);
       box.className = Object.entries({
-        "is-present": i === step.at, "is-same": same, "is-later": later, "is-copied": copied,
-      }).filter(([, holds]) => holds).map(([name]) => name).join(" ");
+        "is-present": i === step.at,
+        "is-same": same,
+        "is-later": later,
+        "is-copied": copied,
+      })
+        .filter(([, holds]) => holds)
+        .map(([name]) => name)
+        .join(" ");
       const said = { [step.at]: " now", [step.at + 1]: " next" }[i] || (same ? " same" : "");
       const index = make("span", { class: "ex-index" }, `${i}${said}`);
       const marks = make("span", { class: "ex-marks" });
@@ -168,10 +157,14 @@ export function render({ model, el }) {
       }
       for (const [position, from, share] of step.carried) {
         if (position === i) {
-          marks.append(make(
-            "span", { class: "ex-mark ex-carried" },
-            unseen("carries token "), `\u2190\u2009${from} ${percent(share)}`,
-          ));
+          marks.append(
+            make(
+              "span",
+              { class: "ex-mark ex-carried" },
+              unseen("carries token "),
+              `\u2190\u2009${from} ${percent(share)}`,
+            ),
+          );
         }
       }
       box.replaceChildren(box.firstChild || "", index, marks);
@@ -198,12 +191,11 @@ export function render({ model, el }) {
       const size = y < end ? -6 : 6;
       const head = `M${x},${end}l-4,${size}h8z`;
       points[points.length - 1] = [x, end + size / 2];
-      for (const [path, kind] of [[rounded(points), ""], [head, " ex-head"]]) {
-        const drawn = document.createElementNS(SVG, "path");
-        drawn.setAttribute("class", name + kind);
-        drawn.setAttribute("d", path);
-        drawn.setAttribute("stroke-width", String(1 + 2.5 * weight));
-        svg.append(drawn);
+      for (const [path, kind] of [
+        [rounded(points), ""],
+        [head, " ex-head"],
+      ]) {
+        svg.append(draw("path", { class: name + kind, d: path, "stroke-width": 1 + 2.5 * weight }));
       }
     };
     step.carried.forEach(([position, from, weight], i) => {
@@ -211,25 +203,52 @@ export function render({ model, el }) {
       const [start, end, y] = [of(from), of(position), 8 + (i % 2) * 2];
       const side = end.left - gap / 2;
       const [leave, arrive] = [start.bottom + y, end.bottom + y];
-      const around = start.top === end.top ? [] : [[side, leave], [side, arrive]];
-      line("ex-carried", /** @type {[number, number][]} */ ([
-        [start.x + 6, start.bottom], [start.x + 6, leave], ...around,
-        [end.x - 6, arrive], [end.x - 6, end.bottom],
-      ]), weight);
+      const around =
+        start.top === end.top
+          ? []
+          : [
+              [side, leave],
+              [side, arrive],
+            ];
+      line(
+        "ex-carried",
+        /** @type {[number, number][]} */ ([
+          [start.x + 6, start.bottom],
+          [start.x + 6, leave],
+          ...around,
+          [end.x - 6, arrive],
+          [end.x - 6, end.bottom],
+        ]),
+        weight,
+      );
     });
     step.look.forEach(([key, weight], i) => {
       if (key === step.at) return;
       const [start, end, y] = [of(step.at), of(key), 9 + (i % 3) * 2.5];
       const side = start.x > end.x ? end.right + gap / 2 : end.left - gap / 2;
-      const around = start.top === end.top ? [] : [[side, start.top - y], [side, end.top - y]];
+      const around =
+        start.top === end.top
+          ? []
+          : [
+              [side, start.top - y],
+              [side, end.top - y],
+            ];
       const x = start.x - 4 * (i % 3);
-      line("ex-look", /** @type {[number, number][]} */ ([
-        [x, start.top], [x, start.top - y], ...around, [end.x, end.top - y], [end.x, end.top],
-      ]), weight);
+      line(
+        "ex-look",
+        /** @type {[number, number][]} */ ([
+          [x, start.top],
+          [x, start.top - y],
+          ...around,
+          [end.x, end.top - y],
+          [end.x, end.top],
+        ]),
+        weight,
+      );
     });
   }
 
-  function draw() {
+  function show() {
     const i = present();
     words.replaceChildren(...panel(steps[i], i, steps.length, tokens));
     slider.value = String(i + 1);
@@ -288,26 +307,25 @@ export function render({ model, el }) {
   back.addEventListener("click", () => byHand(present() - 1));
   forward.addEventListener("click", () => byHand(present() + 1));
   slider.addEventListener("input", () => byHand(Number(slider.value) - 1));
-  el.addEventListener("keydown", (event) => {
+  frame.addEventListener("keydown", (event) => {
     if (event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
-    event.stopPropagation(); // a page may turn on arrow keys; JupyterLab would take most keys
     const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (!by || event.target === slider || event.target === speed) return; // these answer themselves
     byHand(present() + by);
     event.preventDefault();
   });
 
-  model.on("change:step", draw);
+  model.on("change:step", show);
   const watch = new ResizeObserver(() => {
     stage.classList.remove("is-moving");
     drawLines();
   });
   watch.observe(stage);
-  draw();
+  show();
   return () => {
     pause();
     watch.disconnect();
-    model.off("change:step", draw);
+    model.off("change:step", show);
   };
 }
 

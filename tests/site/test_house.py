@@ -25,6 +25,13 @@ def test_ruff_finds_nothing(root):
     assert result.returncode == 0, result.stdout
 
 
+def test_the_scripts_are_formatted_and_lint_free(root):
+    if not (biome := shutil.which("biome", path=str(Path(sys.executable).parent))):
+        pytest.skip("biome is installed on Linux with x86-64 only (requirements.txt)")
+    result = subprocess.run([biome, "ci", "--colors=off"], cwd=root, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
 def test_floors_import_only_downwards(root):
     result = subprocess.run([tool("lint-imports"), "--no-cache"], cwd=root, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout

@@ -151,9 +151,7 @@ def pages() -> dict[str, str]:
     for path in BOOK.rglob("*.ipynb"):
         if ".ipynb_checkpoints" not in path.parts:
             cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-            found[path] = "\n".join(
-                "".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"
-            )
+            found[path] = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
     return found
 
 

@@ -8,19 +8,23 @@
 4. Two kinds of element are written with names or roles that assistive technology cannot use; they are mended.
 5. When a build has come to its end, `source_digest.txt` beside the site says what it was built from. Tests read it.
 6. The role {claim}`02.loss.unigram:.2f` writes a number of `book/results.json`; `[1]` after the key, one of a list.
+7. The directive {explorable} puts a figure that answers on a page without cells. Its content is the call, as a cell
+   would have it: `quiz("10")`; the names of `course_utils` and `course_utils.explorables` are known.
+8. While the site is built `COURSE_STATIC` is set: a playground then shows its default state and no controls.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
 from docutils import nodes
-from sphinx.util.docutils import SphinxRole
+from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 USED_BY_CELLS = ("course_utils", "book/results.json", "requirements.txt")
 USED_BY_SITE = (*USED_BY_CELLS, "book", "_config.yml", "_toc.yml")
@@ -108,6 +112,26 @@ class Claim(SphinxRole):
         return [nodes.inline("", text, classes=["claim"])], []
 
 
+class ExplorableFigure(SphinxDirective):
+    """A figure of course_utils.explorables on a page without cells."""
+
+    has_content = True
+
+    def run(self):
+        import course_utils
+        from course_utils import explorables
+
+        for path in explorables.HERE.rglob("*.*"):
+            self.env.note_dependency(str(path))
+        figure = eval("\n".join(self.content), vars(course_utils) | vars(explorables))
+        # The class is what a cell's output has, and what the style sheet knows.
+        return [nodes.raw("", f'<div class="output text_html">{figure._repr_html_()}</div>', format="html")]
+
+
+def mark_static(app) -> None:
+    os.environ["COURSE_STATIC"] = "1"  # the kernels inherit it
+
+
 def record_sources(app, exception) -> None:
     if exception is None and app.builder.name == "html":
         text = digest(Path(app.srcdir), USED_BY_SITE) + "\n"
@@ -116,6 +140,8 @@ def record_sources(app, exception) -> None:
 
 def setup(app):
     app.add_role("claim", Claim())
+    app.add_directive("explorable", ExplorableFigure)
+    app.connect("builder-inited", mark_static)
     app.connect("config-inited", key_execution_cache)
     app.connect("config-inited", open_in_buttons)
     app.connect("env-updated", write_if_assets_changed)

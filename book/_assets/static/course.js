@@ -1,7 +1,5 @@
 // Small additions to what the theme does. The pages can be read without them.
 (() => {
-  "use strict";
-
   // A folded solution is called what it is.
   for (const summary of document.querySelectorAll(".tag_solution details.hide > summary")) {
     summary.querySelector(".collapsed").textContent = "Show a solution";
@@ -9,10 +7,12 @@
   }
 
   // What scrolls sideways must be reachable by keyboard; what does not must not be a stop on the way.
-  const WIDE = "mjx-container[display], .bd-article table, .bd-article pre, div.math, .cell_output > .output, .course-wide";
+  const WIDE =
+    "mjx-container[display], .bd-article table, .bd-article pre, div.math, .cell_output > .output, .course-wide";
   const markWide = () => {
     for (const element of document.querySelectorAll(WIDE)) {
-      const scrolls = element.scrollWidth > element.clientWidth + 1 &&
+      const scrolls =
+        element.scrollWidth > element.clientWidth + 1 &&
         ["auto", "scroll"].includes(getComputedStyle(element).overflowX);
       if (scrolls) element.tabIndex = 0;
       else if (element.tabIndex === 0) element.removeAttribute("tabindex");
