@@ -5,7 +5,7 @@
   /** @type {NodeListOf<Root>} */
   const all = document.querySelectorAll(`[data-explorable="${name}"]`);
   const shown = [...all];
-  /** @type {Root | null} */
+  /** @type {Root | null | undefined} */
   const here = document.currentScript?.closest("[data-explorable]");
   const root = here || shown.find((other) => !other.started);
   if (!root || root.started) return;
