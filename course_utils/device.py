@@ -40,6 +40,21 @@ def pick_device(wish: str | None = None) -> torch.device:
     return choose_device(wish).device
 
 
+def product_dtype(device: torch.device) -> torch.dtype:
+    """The fastest type for matrix products in training: bfloat16 on CUDA and on CPUs with AVX-512, else float32.
+
+    A CPU without these instructions takes 450 times as long for a bfloat16 product as for a float32 one (measured at
+    2048 × 2048 on an AVX2 machine, two cores: 0.3 against 143 GFLOP/s).
+    """
+    wide = device.type == "cpu" and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+    return torch.bfloat16 if wide or device.type == "cuda" else torch.float32
+
+
+def fast_products(device: torch.device) -> torch.autocast:
+    """A context in which matrix products are of `product_dtype`."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=product_dtype(device) == torch.bfloat16)
+
+
 def _existing(name: str) -> torch.device:
     there = ["cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
     there += ["mps"] if torch.backends.mps.is_available() else []

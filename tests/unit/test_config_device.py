@@ -126,3 +126,21 @@ def test_a_device_that_is_not_there(monkeypatch, wish, by):
     with pytest.raises(CourseError) as caught:
         device.choose_device(wish if by == "caller" else None)
     assert repr(wish) in str(caught.value) and "['cpu']" in str(caught.value) and "Remedy:" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "capability", "dtype"),
+    [("cpu", "AVX512", "bfloat16"), ("cpu", "AVX2", "float32"), ("cpu", "DEFAULT", "float32"),
+     ("cuda", "AVX2", "bfloat16"), ("mps", "DEFAULT", "float32")],
+)  # fmt: skip
+def test_products_have_the_type_that_is_fast_here(monkeypatch, kind, capability, dtype):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    assert device.product_dtype(torch.device(kind)) == getattr(torch, dtype)
+
+
+@pytest.mark.parametrize("capability", ["AVX512", "AVX2"])
+def test_fast_products_are_of_that_type(monkeypatch, capability):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    with device.fast_products(torch.device("cpu")):
+        product = torch.ones(4, 4) @ torch.ones(4, 4)
+    assert product.dtype == device.product_dtype(torch.device("cpu"))
