@@ -3,6 +3,7 @@
 import datetime
 
 import pytest
+from hostile import HOSTILE
 from visits import Visit
 
 from course_utils.explorables import induction_at_work, visible
@@ -19,12 +20,6 @@ STEPS = [
     {"at": 22, "look": [[5, 0.45], [12, 0.4], [22, 0.05]], "carried": [[5, 4, 0.95], [12, 11, 0.99]], "copied": ")",
      "right": True, "caption": "B " * 120},
     {"at": 24, "look": [[7, 0.8]], "carried": [[7, 6, 1.0]], "copied": "↵", "right": True, "caption": "D"},
-]  # fmt: skip
-HOSTILE = [
-    "</script><script>window.hacked = 1</script>", "<img src=x onerror='window.hacked = 1'>", "<!--<script>",
-    "</style>", "<svg/onload=window.hacked=1>", "${window.hacked=1}", "`", '"', "'", "\\", "&lt;", "$x$", "\\(x\\)",
-    "__proto__", "\n", "\x00", "\x1b", "\u2028", "\u202eabc", "\u2067", "\ud800", "\xa0", "  two  ", "שלום", "مرحبا",
-    "Z\u0335\u0321\u0341", "\u0301", "日本語", "👩\u200d💻", "x" * 300, "", "]]>",
 ]  # fmt: skip
 PAGE = """<!doctype html><html lang="en" data-theme="{theme}"><meta charset="utf-8"><title>Figures</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">

@@ -1,0 +1,69 @@
+"""Every chapter has the same frame: its head, its end, and what an exercise says of itself."""
+
+import re
+
+import nbformat
+import pytest
+
+from course_utils import notebooks
+
+CHAPTERS = [path for path in notebooks.chapters() if re.match(r"\d\d_", path.name)]
+LEADS = ["What you will learn.", "What you need.", "Time.", "The question.", "In the notes and in the paper."]
+END = ["Playground", "Exercises", "Quiz", "Take-aways", "Where to read on"]
+DIFFICULTIES = ["easy", "medium", "hard"]
+
+
+@pytest.fixture(params=CHAPTERS, ids=lambda path: path.stem, scope="module")
+def text(request) -> str:
+    """The chapter's Markdown, without code."""
+    cells = nbformat.read(request.param, as_version=4).cells
+    return "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+
+
+def exercises(text: str) -> list[dict]:
+    """Number, title, difficulty and minutes of each exercise, and whether its hint is folded."""
+    parts = re.split(r"^### (?=Exercise )", text.split("\n## Quiz")[0], flags=re.M)[1:]
+    found = []
+    for part in parts:
+        head = re.match(r"Exercise (\d+): (.+)\n+\*Difficulty: (\w+) · (\d+) minutes\.\*\n", part)
+        assert head, f"not of the form '### Exercise N: title', '*Difficulty: easy · 5 minutes.*': {part[:120]!r}"
+        hint = re.search(r"^:::\{dropdown\} Hint$.+?^:::$", part, re.M | re.S)
+        found.append({"number": int(head[1]), "difficulty": head[3], "minutes": int(head[4]), "hint": bool(hint)})
+    return found
+
+
+def test_the_head_says_what_for_what_with_how_long_and_why(text):
+    head = text.split("\n## ")[0]
+    assert re.search(r"^\*\*After this chapter you can .+?\*\*$", head, re.M | re.S)
+    box = re.search(r"^:::\{admonition\} This chapter at a glance\n(.+?)^:::$", head, re.M | re.S)[1]
+    assert re.findall(r"^\*\*(.+?)\*\*", box, re.M) == LEADS
+    question = re.search(r"\*\*The question\.\*\*(.+?)\n\n", box, re.S)[1]
+    assert "?" in question
+
+
+def test_readers_predict_and_are_told_of_a_mistake(text):
+    assert text.count(":::{admonition} Predict\n") >= 2
+    assert text.count(":::{admonition} The mistake people make\n") >= 1
+
+
+def test_the_end_has_its_parts_in_order(text):
+    parts = re.findall(r"^## (.+)$", text, re.M)
+    assert parts[-len(END) :] == END
+    ends = dict(zip(parts, re.split(r"^## .+$", text, flags=re.M)[1:], strict=True))
+    assert ends["Take-aways"].count("\n* ") >= 3 and ends["Where to read on"].count("\n* ") >= 2
+
+
+def test_exercises_say_how_hard_and_how_long_and_have_a_folded_hint(text):
+    found = exercises(text)
+    assert [exercise["number"] for exercise in found] == list(range(1, len(found) + 1)) and len(found) >= 4
+    assert all(exercise["hint"] for exercise in found), found
+    assert all(1 <= exercise["minutes"] <= 45 for exercise in found), found
+    ranks = [DIFFICULTIES.index(exercise["difficulty"]) for exercise in found]
+    assert ranks == sorted(ranks) and len(set(ranks)) >= 2, "in rising difficulty"
+
+
+def test_the_time_told_at_the_head_is_that_of_the_parts(text):
+    read, whole = map(
+        int, re.search(r"\*\*Time\.\*\* (\d+) minutes[^.]*?,? (\d+)\s+with\s+the\s+exercises", text).groups()
+    )
+    assert abs(whole - read - sum(exercise["minutes"] for exercise in exercises(text))) <= 15
