@@ -98,6 +98,23 @@ def leftover_errors(site: Path) -> list[str]:
     return found
 
 
+def weights(site: Path, left_out: str) -> dict[Path, int]:
+    """Bytes of each page with all that it fetches of the site, fonts of its style sheets included."""
+    found = {}
+    for path, soup in pages(site):
+        parts = {path}
+        for address in _fetched(soup):
+            target = (path.parent / unquote(urlsplit(address).path)).resolve()
+            if urlsplit(address).scheme or not target.is_file() or re.search(left_out, target.as_posix()):
+                continue
+            parts.add(target)
+            if target.suffix == ".css":
+                inner = [target.parent / urlsplit(a).path for a in _css_addresses(target.read_text("utf-8"))]
+                parts |= {part.resolve() for part in inner if part.suffix == ".woff2" and "vendor/fonts" in str(part)}
+        found[path] = sum(part.stat().st_size for part in parts)
+    return found
+
+
 def _fetched(soup: BeautifulSoup) -> list[str]:
     addresses = []
     for tag, attributes in FETCHED.items():

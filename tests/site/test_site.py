@@ -78,6 +78,27 @@ def test_every_page_of_the_contents_is_built(site, root):
     assert {str(path) for path in built - listed} <= {"index", "search", "genindex"}
 
 
+HEAVIEST = 2_500_000  # bytes
+
+
+def test_no_page_weighs_too_much(site):
+    """With its pictures and figures; MathJax and the weights of the lab aside."""
+    weights = site_scan.weights(site, left_out="vendor/mathjax|_static/lab")
+    assert len(weights) > 10
+    assert {path.name: weight for path, weight in weights.items() if weight > HEAVIEST} == {}
+
+
+def test_a_page_is_weighed_with_what_it_fetches(tmp_path):
+    for name, size in {"page.png": 300, "vendor/fonts/a.woff2": 20, "mathjax.js": 1000}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"0" * size)
+    style = "@font-face { src: url('vendor/fonts/a.woff2') }"
+    (tmp_path / "page.css").write_text(style)
+    page = "<link rel=stylesheet href=page.css><img src=page.png><img src=page.png><script src=mathjax.js></script>"
+    (tmp_path / "page.html").write_text(page)
+    assert list(site_scan.weights(tmp_path, "mathjax").values()) == [len(page) + len(style) + 320]
+
+
 def test_solutions_are_folded(site):
     cells = [cell for _, soup in site_scan.pages(site) for cell in soup.select(".tag_solution")]
     assert cells, "no page has an exercise's solution"
