@@ -11,14 +11,15 @@ INSTALLED := $(VENV)/.installed
 RELEASE_REPORT := benchmarks/release_results.md
 
 .DEFAULT_GOAL := help
-.PHONY: help book test test-release lab clean
+.PHONY: help book test test-release workshop lab clean
 
 help:
 	@echo "make book          execute the chapters and build the site into _build/html"
 	@echo "make test          run every test but the long ones (builds the site first)"
 	@echo "make test-release  run the long tests and write $(RELEASE_REPORT)"
+	@echo "make workshop      build what a teacher hands out into dist/ (builds the site first; needs Chromium or Chrome)"
 	@echo "make lab           open the chapters in JupyterLab"
-	@echo "make clean         remove the site, the execution cache and the environment $(VENV)"
+	@echo "make clean         remove the site, the execution cache, dist/ and the environment $(VENV)"
 
 # The environment: made once, and again whenever what it holds has changed.
 $(INSTALLED): requirements.txt pyproject.toml
@@ -41,8 +42,11 @@ test: book
 test-release: book
 	"$(BIN)/python" -m pytest -m release --release-report $(RELEASE_REPORT) --timeout 3600
 
+workshop: book
+	"$(BIN)/python" -m course_utils workshop
+
 lab: $(INSTALLED)
 	"$(BIN)/jupyter" lab --notebook-dir book
 
 clean:
-	rm -rf _build "$(VENV)" *.egg-info
+	rm -rf _build dist "$(VENV)" *.egg-info

@@ -16,10 +16,18 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("doctor", help="say whether this machine can run the course")
     form = commands.add_parser("notebooks", help="bring the chapters into the form in which they are committed")
     form.add_argument("--check", action="store_true", help="only say what is wrong")
+    progress = commands.add_parser("progress", help="say which exercises you have passed, if you asked to keep that")
+    progress.add_argument(
+        "--keep", action="store_true", help="from now on note passed exercises in a file on this machine"
+    )
+    progress.add_argument("--forget", action="store_true", help="delete that file")
+    workshop = commands.add_parser("workshop", help="build what a teacher hands out, from the chapters and the site")
+    workshop.add_argument("--out", type=Path, default=None, metavar="FOLDER", help="in place of dist/")
     results = commands.add_parser("results", help="run the chapters and compare their numbers with book/results.json")
     results.add_argument("--update", action="store_true", help="record the new numbers in place of comparing")
     options = parser.parse_args(arguments)
     run = {"train": _train, "corpus": _corpus, "doctor": _doctor, "notebooks": _notebooks, "results": _results}
+    run |= {"progress": _progress, "workshop": _workshop}
     try:
         return run[options.command](options) or 0
     except CourseError as error:
@@ -87,6 +95,20 @@ def _notebooks(options: argparse.Namespace) -> int:
     problems = [f"{path.name}: {problem}" for path in paths for problem in notebooks.problems(path)]
     print("\n".join(problems) or "All notebooks have the committed form.")
     return 1 if problems else 0
+
+
+def _progress(options: argparse.Namespace) -> None:
+    from course_utils import progress
+
+    progress.report(options.keep, options.forget)
+
+
+def _workshop(options: argparse.Namespace) -> None:
+    from course_utils import notebooks, workshop
+
+    out = options.out or notebooks.ROOT / "dist"
+    workshop.build(out, notebooks.ROOT / "_build/html")
+    print(f"Ready in {out}: " + ", ".join(sorted(path.name for path in out.iterdir())))
 
 
 def _results(options: argparse.Namespace) -> int:

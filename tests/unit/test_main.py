@@ -11,7 +11,7 @@ from course_utils import build_corpus, checkpoints, training
 from course_utils.config import ModelConfig
 from course_utils.errors import CourseError
 
-NAMES = ["train", "corpus", "doctor", "notebooks", "results"]
+NAMES = ["train", "corpus", "doctor", "notebooks", "progress", "workshop", "results"]
 
 
 def test_help_names_every_command(capsys):

@@ -1,0 +1,73 @@
+"""The page of exercises and times, drawn from the chapters (loaded by `_config.yml`).
+
+The directive {exercise-times} writes two tables: a line for each chapter, with minutes and the seconds that its cells
+took when this site was built; and a line for each exercise. Nothing of it is written by hand, so nothing can drift.
+"""
+
+from docutils import nodes
+from docutils.statemachine import StringList
+from myst_nb.sphinx_ import NbMetadataCollector
+from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.util.docutils import SphinxDirective, SphinxRole
+
+
+class run_time(nodes.Inline, nodes.TextElement):
+    """Holds the place of a number that is known once all chapters have run."""
+
+
+class RunTime(SphinxRole):
+    def run(self):
+        return [run_time("", "", page=self.text)], []
+
+
+class ExerciseTimes(SphinxDirective):
+    def run(self):
+        from course_utils import progress
+
+        chapters = progress.chapters()
+        for chapter in chapters:
+            self.env.note_dependency(str(chapter.path))
+        # MyST-NB then writes this page again whenever a chapter has run again.
+        NbMetadataCollector.set_doc_data(self.env, self.env.docname, "has_exec_table", True)
+        box = nodes.container()
+        self.state.nested_parse(StringList(markdown(chapters).splitlines(), "exercise-times"), self.content_offset, box)
+        return box.children
+
+
+def markdown(chapters) -> str:
+    """Both tables, as this book's pages write them."""
+    rows = ["| chapter | to read | exercises | with exercises | runs in |", "|---|--:|--:|--:|--:|"]
+    for chapter in chapters:
+        page = f"book/{chapter.path.stem}"
+        more = sum(exercise.minutes for exercise in chapter.exercises)
+        both = f"{chapter.minutes + more} min" if more else "—"
+        runs = f"{{run-time}}`{page}`" if chapter.path.suffix == ".ipynb" else "—"
+        name = f"[{chapter.number} · {chapter.title}](/{page}{chapter.path.suffix})"
+        rows.append(f"| {name} | {chapter.minutes} min | {len(chapter.exercises) or '—'} | {both} | {runs} |")
+    reading = sum(chapter.minutes for chapter in chapters)
+    exercises = [exercise for chapter in chapters for exercise in chapter.exercises]
+    hours = f"{(reading + sum(exercise.minutes for exercise in exercises)) / 60:.0f} h"
+    rows += [f"| **together** | **{reading / 60:.0f} h** | **{len(exercises)}** | **{hours}** | |", ""]
+    rows += ["| exercise | title | difficulty | minutes |", "|---|---|---|--:|"]
+    for exercise in exercises:
+        number = exercise.name.removeprefix("Exercise ")
+        rows.append(f"| {number} | {exercise.title} | {exercise.difficulty} | {exercise.minutes} |")
+    return "\n".join(rows)
+
+
+class FillIn(SphinxPostTransform):
+    default_priority = 8
+
+    def run(self, **kwargs) -> None:
+        for node in list(self.document.findall(run_time)):
+            data = NbMetadataCollector.get_exec_data(self.env, node["page"]) or {}
+            seconds = data.get("runtime")
+            node.replace_self(nodes.Text("—" if seconds is None else f"{seconds:.0f} s"))
+
+
+def setup(app):
+    app.add_node(run_time)
+    app.add_role("run-time", RunTime())
+    app.add_directive("exercise-times", ExerciseTimes)
+    app.add_post_transform(FillIn)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,173 @@
+"""What a teacher hands out: no solution for students, a site in one file, slides, sums."""
+
+import re
+import subprocess
+import zipfile
+
+import nbformat
+import pytest
+
+from course_utils import notebooks, slides, workshop
+from course_utils.errors import CourseError
+
+CHAPTERS = [path for path in notebooks.chapters() if "solution" in path.read_text("utf-8")]
+FIGURE = (
+    '<figure id="fig-one"><img src="../_images/a%20b.png" alt="A line that &quot;falls&quot; &lt;steeply&gt;"></figure>'
+)
+
+
+@pytest.fixture
+def site(tmp_path):
+    """A site of one page with one figure."""
+    folder = tmp_path / "site"
+    for name, text in {"index.html": "<p>i</p>", "book/01_one.html": FIGURE, "_images/a b.png": "picture"}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+@pytest.fixture
+def book(tmp_path, root):
+    """A repository of one page, with slides."""
+
+    def write(source):
+        (tmp_path / "book/workshop").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "book/workshop/slides.md").write_text(source)
+        for assets in (slides.ASSETS, slides.FONTS):
+            if not (tmp_path / assets).exists():
+                (tmp_path / assets).parent.mkdir(parents=True, exist_ok=True)
+                (tmp_path / assets).symlink_to(root / assets)
+        return tmp_path
+
+    return write
+
+
+# --- notebooks ---
+
+
+def by_role(path):
+    """The cells of a chapter that are solutions, and all others."""
+    cells = nbformat.read(path, as_version=4).cells
+    solutions = [cell for cell in cells if "solution" in cell.metadata.get("tags", [])]
+    return solutions, [cell for cell in cells if cell not in solutions]
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_a_students_notebook_is_the_chapter_less_its_solutions(path):
+    chapter = nbformat.read(path, as_version=4)
+    solutions, others = by_role(path)
+    student = workshop.without_solutions(chapter)
+    assert len(solutions) >= 4 and student.cells == others
+    assert {key: value for key, value in student.items() if key != "cells"} == {
+        key: value for key, value in chapter.items() if key != "cells"
+    }
+
+
+def telling(source):
+    """The lines of a cell that say something: a bracket that closes gives nothing away."""
+    return {line for line in map(str.strip, source.splitlines()) if len(line) >= 12 and re.search(r"\w{3}", line)}
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_a_students_notebook_has_no_line_of_a_solution(path):
+    """A line that the chapter itself teaches, in a cell before the exercises, is no secret."""
+    solutions, _ = by_role(path)
+    secret = set().union(*(telling(cell.source) for cell in solutions))
+    student = workshop.without_solutions(nbformat.read(path, as_version=4)).cells
+    begins = next(place for place, cell in enumerate(student) if re.search(r"^## Exercises", cell.source, re.M))
+    shown = [cell for place, cell in enumerate(student) if place >= begins or cell.cell_type == "markdown"]
+    taught = set().union(*(telling(cell.source) for cell in student[:begins] if cell.cell_type == "code"))
+    assert secret & set().union(*(telling(cell.source) for cell in shown)) - taught == set()
+    assert not any("solution_" in cell.source for cell in student)
+
+
+def test_editions_keep_the_books_folders(tmp_path, root):
+    workshop.write_editions(tmp_path, root)
+    book = {page.relative_to(root / "book") for page in notebooks.pages(root)}
+    instructor = {path.relative_to(tmp_path / "instructor") for path in (tmp_path / "instructor").rglob("*.*")}
+    student = {path.relative_to(tmp_path / "student") for path in (tmp_path / "student").rglob("*.*")}
+    assert instructor == book and student == {name for name in book if name.parts[0] != "workshop"}
+    for path in CHAPTERS:
+        name = path.relative_to(root / "book")
+        assert (tmp_path / "instructor" / name).read_bytes() == path.read_bytes()
+        assert "solution" not in str([c.metadata for c in nbformat.read(tmp_path / "student" / name, 4).cells])
+
+
+# --- the site, and sums ---
+
+
+def test_equal_sites_make_equal_files(site, tmp_path):
+    workshop.zip_site(site, tmp_path / "one.zip")
+    (site / "index.html").touch()
+    workshop.zip_site(site, tmp_path / "two.zip")
+    assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
+    with zipfile.ZipFile(tmp_path / "one.zip") as archive:
+        archive.extractall(tmp_path / "ödd place")
+    opened = tmp_path / "ödd place" / workshop.SITE_FOLDER
+    assert {path.relative_to(opened) for path in opened.rglob("*.*")} == {
+        path.relative_to(site) for path in site.rglob("*.*")
+    }
+    assert (opened / "_images/a b.png").read_text() == "picture"
+
+
+def test_sums_are_those_that_the_usual_tool_checks(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/a").write_text("a")
+    (tmp_path / "b").write_text("b")
+    workshop.write_sums(tmp_path)
+    check = ["sha256sum", "--check", "--strict", "SHA256SUMS"]
+    assert subprocess.run(check, cwd=tmp_path, capture_output=True).returncode == 0
+    assert len((tmp_path / "SHA256SUMS").read_text().splitlines()) == 2
+    (tmp_path / "b").write_text("c")
+    assert subprocess.run(check, cwd=tmp_path, capture_output=True).returncode == 1
+
+
+def test_a_folder_of_somebody_elses_is_not_emptied(site, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/letter").write_text("dear")
+    with pytest.raises(CourseError, match="no folder of this command"):
+        workshop.build(tmp_path / "mine", site)
+    assert (tmp_path / "mine/letter").exists()
+
+
+def test_without_a_site_it_says_what_to_do(tmp_path):
+    with pytest.raises(CourseError, match="make book"):
+        workshop.build(tmp_path / "dist", tmp_path / "nowhere")
+
+
+def test_without_a_browser_it_says_what_to_do(monkeypatch):
+    monkeypatch.delenv("COURSE_BROWSER", raising=False)
+    monkeypatch.setattr(workshop, "BROWSERS", ("no-such-browser",))
+    with pytest.raises(CourseError, match="COURSE_BROWSER"):
+        workshop.find_browser()
+
+
+# --- slides ---
+
+
+def test_slides_show_the_figures_of_the_site_with_their_words(site, book, tmp_path):
+    root = book("# Title\n\nWords\n\n---\n\n## Two\n\n![](fig-one)\n\n<b>not bold</b>\n\nNotes: Ask *first*.\n")
+    slides.build(tmp_path / "out", site, root)
+    text = (tmp_path / "out/index.html").read_text("utf-8")
+    assert text.count("<section>") == 2 and "<title>Title</title>" in text
+    assert 'src="figures/fig-one.png" alt="A line that &quot;falls&quot; &lt;steeply&gt;"' in text
+    assert "<b>" not in text and "<em>first</em>" in text.split('<aside class="notes">')[1]
+    assert (tmp_path / "out/figures/fig-one.png").read_text() == "picture"
+    used = re.findall(r'(?:src|href)="([^"]+)"', text)
+    used += [
+        f"{address}" for address in re.findall(r'url\("([^"]+)"\)', (root / slides.ASSETS / "slides.css").read_text())
+    ]
+    assert len(used) >= 6 and all((tmp_path / "out" / name).is_file() for name in used)
+
+
+def test_a_figure_that_is_not_there_is_named(site, book, tmp_path):
+    with pytest.raises(CourseError, match="fig-two"):
+        slides.build(tmp_path / "out", site, book("# Title\n\n![](fig-two)\n"))
+
+
+def test_the_shipped_slides_show_figures_that_chapters_have(root):
+    source = (root / "book/workshop/slides.md").read_text("utf-8")
+    wanted = re.findall(r"!\[\]\((fig-[\w-]+)\)", source)
+    cells = [cell for path in notebooks.chapters() for cell in nbformat.read(path, as_version=4).cells]
+    named = {cell.metadata.get("mystnb", {}).get("figure", {}).get("name") for cell in cells}
+    assert len(wanted) >= 10 and set(wanted) <= named
