@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import tempfile
 import zipfile
 from contextlib import suppress
 from pathlib import Path
@@ -77,13 +78,12 @@ def load_log(name: str, folder: Path = WEIGHTS) -> dict[str, np.ndarray]:
 
 
 def save_model(model: AttentionOnlyTransformer, name: str, card: dict, folder: Path = WEIGHTS) -> Path:
-    """Write 16-bit weights and their card, each atomically; the card gets the configuration and the hash."""
-    folder = Path(folder)
-    state = {key: value.detach().cpu().half().contiguous() for key, value in model.state_dict().items()}
-    digest = write_tensors(folder / f"{name}.safetensors", state)
-    card = {"config": model.cfg.to_dict(), "sha256": digest, **card}
-    write_atomically(folder / f"{name}.json", (json.dumps(card, indent=1) + "\n").encode())
-    return folder / f"{name}.safetensors"
+    """Write 16-bit weights and their card, both or neither; the card gets the configuration and the hash."""
+    path = Path(folder) / f"{name}.safetensors"
+    raw = _save_tensors({key: value.detach().cpu().half().contiguous() for key, value in model.state_dict().items()})
+    card = {"config": model.cfg.to_dict(), "sha256": hashlib.sha256(raw).hexdigest(), **card}
+    write_together({path: raw, path.with_suffix(".json"): (json.dumps(card, indent=1) + "\n").encode()})
+    return path
 
 
 def read_tensors(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
@@ -93,7 +93,10 @@ def read_tensors(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
         raise CourseError(
             f"{path.name}", "this file of weights is missing", "fetch the repository again, or train the model"
         )
-    raw = path.read_bytes()
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise CourseError(f"{path}", f"it can't be read ({error.strerror})", "look at its permissions") from error
     if sha256 and hashlib.sha256(raw).hexdigest() != sha256:
         raise CourseError(
             f"{path.name}", "its SHA-256 is not the recorded one", "it is damaged or changed: fetch it again"
@@ -108,8 +111,12 @@ def read_tensors(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
 
 def read_about(path: Path) -> dict:
     """What `write_tensors` was given as metadata under "about"."""
-    with safe_open(path, "pt") as file:
-        return json.loads(file.metadata()["about"])
+    try:
+        with safe_open(path, "pt") as file:
+            return json.loads(file.metadata()["about"])
+    except (SafetensorError, OSError, TypeError, KeyError, ValueError) as error:
+        rule = "it is not a file of this kind: it doesn't say what it holds"
+        raise CourseError(f"{Path(path).name}", rule, "name another file, or delete it to begin again") from error
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> str:
@@ -124,17 +131,35 @@ def write_atomically(path: Path, raw: bytes) -> None:
 
     Raises CourseError when the folder is read-only or the disk is full.
     """
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
+    write_together({Path(path): raw})
+
+
+def write_together(files: dict[Path, bytes]) -> None:
+    """`write_atomically` for files that belong together: none is replaced before all are safely on disk."""
+    partial = {path: path.with_name(path.name + ".partial") for path in files}
+    path = next(iter(files))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(partial, "wb") as file:
-            file.write(raw)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
+        for path, raw in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(partial[path], "wb") as file:
+                file.write(raw)
+                file.flush()
+                os.fsync(file.fileno())
+        for path in files:
+            os.replace(partial[path], path)
     except OSError as error:
-        with suppress(OSError):  # nothing may be there to take away
-            partial.unlink()
+        for left in partial.values():
+            with suppress(OSError):  # nothing may be there to take away
+                left.unlink()
         remedy = "free some space or choose another folder; the last good file is untouched"
         raise CourseError(f"{path}", f"it can't be written ({error.strerror})", remedy) from error
+
+
+def check_writable(folder: Path) -> None:
+    """Raise CourseError unless files can be written into `folder`: sooner than after an hour of training."""
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"can this be written?")
+    except OSError as error:
+        raise CourseError(f"{folder}", f"it can't be written ({error.strerror})", "choose another folder") from error

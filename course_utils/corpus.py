@@ -227,6 +227,15 @@ def count_bigrams(ids: Int[Tensor, " n_tokens"], d_vocab: int, start_id: int = 0
     return scipy.sparse.coo_array((ones, (now[keep], after[keep])), shape=(d_vocab, d_vocab)).tocsr()
 
 
+def check_counts(counts, d_vocab: int | None = None) -> None:
+    """Raise CourseError unless `counts` is a square sparse table of pairs, with one pair at least."""
+    shape = list(getattr(counts, "shape", []))
+    square = len(shape) == 2 and shape[0] == shape[1] == (d_vocab or shape[0])
+    if not scipy.sparse.issparse(counts) or not square or not counts.sum() > 0:
+        rule = f"it must be sparse, square{f' with {d_vocab} rows' if d_vocab else ''}, and hold a pair"
+        raise CourseError(f"a {type(counts).__name__} of shape {shape}", rule, "see bigram_counts and count_bigrams")
+
+
 def read(name: str) -> bytes:
     """A shipped file of `data/`, by name."""
     path = DATA / name

@@ -1,5 +1,8 @@
 """The one kind of error that the course raises on purpose."""
 
+import sys
+from numbers import Integral, Real
+
 
 class CourseError(ValueError):
     """A mistake that the reader can mend: it names the value, the rule and the remedy.
@@ -12,3 +15,26 @@ class CourseError(ValueError):
     def __init__(self, what: str, rule: str, remedy: str):
         super().__init__(f"{what}: {rule}. Remedy: {remedy}.")
         self.what, self.rule, self.remedy = what, rule, remedy
+
+
+def check_integer(name: str, value, least: int = 0, most: int | None = None) -> None:
+    """Raise CourseError unless `value` is an integer (of Python or NumPy, no truth value) from `least` to `most`."""
+    right_kind = isinstance(value, Integral) and not isinstance(value, bool)
+    if not right_kind or value < least or (most is not None and value > most):
+        bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
+        raise CourseError(f"{name} is {value!r}", f"it must be an integer {bounds}", f"change {name}")
+
+
+def check_number(name: str, value, least: float = 0.0, most: float = sys.float_info.max) -> None:
+    """Raise CourseError unless `value` is a finite number from `least` to `most`."""
+    right_kind = isinstance(value, Real) and not isinstance(value, bool)
+    if not right_kind or not least <= value <= most:
+        bounds = f"at least {least}" + (f" and at most {most}" if most != sys.float_info.max else "")
+        raise CourseError(f"{name} is {value!r}", f"it must be a finite number, {bounds}", f"change {name}")
+
+
+def check_type(name: str, value, kind: type | tuple[type, ...], remedy: str) -> None:
+    """Raise CourseError unless `value` is of this kind."""
+    if not isinstance(value, kind):
+        names = " or ".join(one.__name__ for one in (kind if isinstance(kind, tuple) else (kind,)))
+        raise CourseError(f"{name} of type {type(value).__name__}", f"it must be a {names}", remedy)

@@ -3,6 +3,7 @@
 `python -m course_utils train NAME` calls `train` (attention models) or `train_on_bigrams` (the zero-layer model).
 """
 
+import io
 import json
 import os
 import platform
@@ -22,7 +23,7 @@ from tqdm.auto import tqdm
 from course_utils import checkpoints, circuits, corpus, scores
 from course_utils.config import RECIPES, ModelConfig, TrainConfig
 from course_utils.device import choose_device, fast_products, product_dtype
-from course_utils.errors import CourseError
+from course_utils.errors import CourseError, check_integer, check_number
 from course_utils.model import AttentionOnlyTransformer
 
 # The text whose attention patterns are kept through training: names come back, so there is something to induce.
@@ -64,9 +65,9 @@ class Log:
 
     def save(self, path: Path, tokens_per_step: int) -> None:
         arrays = {key: value.numpy() for key, value in self.tensors().items()}
-        partial = path.with_name("partial-" + path.name)
-        np.savez_compressed(partial, tokens_per_step=tokens_per_step, **arrays)
-        os.replace(partial, path)
+        file = io.BytesIO()
+        np.savez_compressed(file, tokens_per_step=tokens_per_step, **arrays)
+        checkpoints.write_atomically(path, file.getvalue())
 
 
 class HeadMuon(torch.optim.Optimizer):
@@ -175,8 +176,15 @@ def train(
     state_path, out = Path(out) / f"{name}.state.safetensors", Path(out)
     if cfg.batch % world:
         raise CourseError(f"batch {cfg.batch}", f"it must divide by the {world} processes", "change --batch")
+    check_integer("save_every", save_every, 1)
+    check_integer("n_layers", model_cfg.n_layers, 1)  # the zero-layer model has a way of its own
+    check_integer("n_ctx", model_cfg.n_ctx, 3)  # the start token's prediction is left out
+    checkpoints.check_writable(out)
     ids = corpus.load_text("train", cfg.d_vocab, full=cfg.text == "full")
     starts = corpus.window_starts(ids, model_cfg.n_ctx)
+    if not len(starts):
+        rule = f"no document in it has the {model_cfg.n_ctx - 1} that one context needs"
+        raise CourseError(f"a text of {len(ids)} tokens", rule, "use a longer text or a smaller n_ctx")
     model = AttentionOnlyTransformer.init(model_cfg, cfg.seed, cfg.positions).to(device)
     optimiser, log, first, seconds, commands = Optimiser(model, cfg), Log(), 0, 0.0, [command]
     if resume and state_path.exists():
@@ -242,7 +250,7 @@ class _Meter:
         self.windows = corpus.windows(text, model.cfg.n_ctx)
         self.windows = self.windows[:: max(1, len(self.windows) // 96)][:96]
         ids = corpus.load_tokenizer(cfg.d_vocab).encode(FIXED_TEXT)
-        self.fixed = torch.tensor([[0, *ids][:FIXED_LENGTH]], device=model.W_E.device)
+        self.fixed = torch.tensor([[0, *ids][: min(FIXED_LENGTH, model.cfg.n_ctx)]], device=model.W_E.device)
 
     def measure(self, log: Log, step: int, evaluate: bool, snap: bool) -> None:
         if evaluate:
@@ -269,6 +277,7 @@ def train_zero_layer(cfg: TrainConfig, out: Path, command: str = "") -> Attentio
 
     Its number of steps was chosen on a part of the training text that was held out; chapter 2 shows how.
     """
+    checkpoints.check_writable(out)
     began = time.perf_counter()
     print(f"training zero-layer on {choose_device().reason}")
     model, _ = train_on_bigrams(RECIPES["zero-layer"][0].d_model, cfg.steps, cfg.lr_adam, cfg.seed)
@@ -287,7 +296,13 @@ def train_on_bigrams(
     rate falls to zero as a cosine. With `holdout` (a count table kept out of `counts`) its loss is recorded every
     `check_every` steps. Returns the model on the CPU and that record of (step, loss).
     """
+    check_integer("steps", steps, 1)
+    check_number("rate", rate)
+    check_integer("check_every", check_every, 1)
     counts = corpus.bigram_counts() if counts is None else counts
+    for table in (counts, holdout):
+        if table is not None:
+            corpus.check_counts(table)
     device = choose_device().device
     model = AttentionOnlyTransformer.init(ModelConfig(n_layers=0, d_model=d_model, d_vocab=counts.shape[0]), seed)
     model = model.to(device)
@@ -324,6 +339,7 @@ def _bigram_gradient(model: AttentionOnlyTransformer, text: Float[Tensor, "d_voc
 @torch.no_grad()
 def bigram_loss(model: AttentionOnlyTransformer, counts) -> float:
     """Mean loss in nats of a zero-layer model on the pairs of a count table, 512 rows of logits at a time."""
+    corpus.check_counts(counts, model.cfg.d_vocab)
     total = 0.0
     for rows in torch.arange(counts.shape[0]).split(512):
         part = torch.from_numpy(counts[rows.numpy()].toarray()).float().to(model.W_E.device)
