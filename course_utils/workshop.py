@@ -7,6 +7,7 @@
 * `SHA256SUMS`: `sha256sum --check SHA256SUMS` says whether all arrived whole.
 """
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -30,7 +31,7 @@ BEFORE_PRINT = """() => {
 PRINT_STYLE = """
 .bd-main .bd-content .bd-article h1:first-of-type { display: block; margin-top: 0; }
 .copybtn, .headerlink { display: none !important; }
-.bd-main .bd-content pre { white-space: pre-wrap; overflow-wrap: anywhere; }
+pre { white-space: pre-wrap !important; overflow-wrap: anywhere; }
 .bd-main .bd-content table { break-inside: auto; }
 figure, img, tr, .admonition { break-inside: avoid; } h1, h2, h3 { break-after: avoid; }
 """
@@ -105,6 +106,19 @@ def find_browser() -> str:
     return found
 
 
+@contextlib.contextmanager
+def open_browser():
+    """A browser without a window."""
+    from playwright.sync_api import sync_playwright
+
+    as_root = hasattr(os, "geteuid") and os.geteuid() == 0  # Chromium's sandbox refuses root, as in a container
+    arguments = ["--no-sandbox"] * as_root + ["--disable-dev-shm-usage"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find_browser(), args=arguments)
+        yield browser
+        browser.close()
+
+
 def print_book(site: Path, target: Path, root: Path = notebooks.ROOT) -> None:
     """Print each page of the contents and join them. What links to another page of the book leads there in the file."""
     from pypdf import PdfReader, PdfWriter
@@ -112,8 +126,11 @@ def print_book(site: Path, target: Path, root: Path = notebooks.ROOT) -> None:
     names = [page.relative_to(root).with_suffix(".html").as_posix() for page in notebooks.pages(root)]
     names = [name for name in names if not name.startswith("book/workshop/")]
     writer, starts = PdfWriter(), {}
-    with tempfile.TemporaryDirectory() as folder:
-        for name, path in _print_pages(site, names, Path(folder)):
+    with tempfile.TemporaryDirectory() as folder, open_browser() as browser:
+        page = browser.new_page(color_scheme="light")
+        for name in names:
+            path = Path(folder) / "page.pdf"
+            _print_page(page, (site / name).as_uri(), path)
             reader = PdfReader(path)
             _resolve_names(reader)
             starts[(site / name).as_uri()] = len(writer.pages)
@@ -123,36 +140,23 @@ def print_book(site: Path, target: Path, root: Path = notebooks.ROOT) -> None:
         writer.write(target)
 
 
-def _print_pages(site: Path, names: list[str], folder: Path):
-    """(name, printed file) of each page."""
-    from playwright.sync_api import sync_playwright
-
-    as_root = hasattr(os, "geteuid") and os.geteuid() == 0  # Chromium's sandbox refuses root, as in a container
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=find_browser(), args=["--no-sandbox"] * as_root + ["--disable-dev-shm-usage"]
-        )
-        page = browser.new_page(color_scheme="light")
-        for number, name in enumerate(names):
-            page.goto((site / name).as_uri())
-            page.evaluate("window.MathJax?.startup?.promise")
-            page.evaluate(BEFORE_PRINT)
-            page.add_style_tag(content=PRINT_STYLE)
-            path = folder / f"{number}.pdf"
-            page.pdf(
-                path=path,
-                format="A4",
-                scale=0.8,
-                margin={"top": "16mm", "bottom": "18mm", "left": "14mm", "right": "14mm"},
-                print_background=True,
-                display_header_footer=True,
-                header_template="<span></span>",
-                footer_template=FOOTER,
-                outline=True,
-                tagged=True,
-            )
-            yield name, path
-        browser.close()
+def _print_page(page, address: str, path: Path) -> None:
+    page.goto(address)
+    page.evaluate("window.MathJax?.startup?.promise")
+    page.evaluate(BEFORE_PRINT)
+    page.add_style_tag(content=PRINT_STYLE)
+    page.pdf(
+        path=path,
+        format="A4",
+        scale=0.8,
+        margin={"top": "16mm", "bottom": "18mm", "left": "14mm", "right": "14mm"},
+        print_background=True,
+        display_header_footer=True,
+        header_template="<span></span>",
+        footer_template=FOOTER,
+        outline=True,
+        tagged=True,
+    )
 
 
 def _annotations(pages):

@@ -1,0 +1,124 @@
+"""What `make workshop` builds, in a browser and in print: slides, the site in one file, the book on paper."""
+
+import contextlib
+import zipfile
+
+import pytest
+from pypdf import PdfReader
+
+from course_utils import slides, workshop
+
+pytestmark = pytest.mark.browser
+
+INTRO = """<!doctype html><title>Intro</title><article class="bd-article"><h1>Intro</h1>
+<p><a href="01_one.html#end">on</a> <a href="#here">down</a> <a href="https://elsewhere.example/">out</a>
+<a href="notes.txt">a file</a></p> <h2 id="here">Here</h2><p>Words of the introduction.</p></article>"""
+ONE = """<!doctype html><title>One</title><article class="bd-article"><h1>One</h1>
+<p><a href="intro.html">back</a> <a href="#here">down</a></p>
+<details><summary>Hint</summary><p>Think of pairs.</p></details>
+<div class="cell tag_solution"><details><summary>Show</summary><pre>return 42</pre></details></div>
+<h2 id="here">Here</h2><pre>x = [{}]</pre><h2 id="end">End</h2></article>"""
+
+
+@pytest.fixture
+def printed(browser, tmp_path, monkeypatch):
+    """A book of two pages, in print."""
+    site = tmp_path / "ödd site"
+    (site / "book").mkdir(parents=True)
+    (site / "book/intro.html").write_text(INTRO, "utf-8")
+    (site / "book/01_one.html").write_text(ONE.format("1234567, " * 40), "utf-8")
+    (tmp_path / "_toc.yml").write_text("root: book/intro\nchapters:\n  - file: book/01_one\n")
+    (tmp_path / "book").mkdir()
+    for name in ("intro", "01_one"):
+        (tmp_path / f"book/{name}.md").write_text(f"# {name}\n")
+    monkeypatch.setattr(workshop, "open_browser", lambda: contextlib.nullcontext(browser))
+    workshop.print_book(site, tmp_path / "book.pdf", tmp_path)
+    return PdfReader(tmp_path / "book.pdf")
+
+
+def links(reader):
+    """(page, where it leads) of every link: a page's number, an address, or None."""
+    found = []
+    for number, page in enumerate(reader.pages):
+        for annotation in page.get("/Annots") or []:
+            annotation = annotation.get_object()
+            target = annotation.get("/A", {}).get("/URI")
+            if "/Dest" in annotation:
+                target = next(n for n, p in enumerate(reader.pages) if p.indirect_reference == annotation["/Dest"][0])
+            found.append((number, target))
+    return found
+
+
+def test_the_printed_book_has_an_outline(printed):
+    top = [entry for entry in printed.outline if not isinstance(entry, list)]
+    assert [entry.title for entry in top] == ["Intro", "One"]
+    assert [printed.get_destination_page_number(entry) for entry in top] == [0, 1]
+    assert [entry.title for entry in printed.outline[3]] == ["Here", "End"]
+
+
+def test_links_lead_inside_the_book_or_out_but_never_to_a_file(printed):
+    assert links(printed) == [(0, 1), (0, 0), (0, "https://elsewhere.example/"), (0, None), (1, 0), (1, 1)]
+    assert b"file:" not in b"".join(stream(printed))
+
+
+def stream(reader):
+    for page in reader.pages:
+        yield str(page).encode()
+        yield from (str(annotation.get_object()).encode() for annotation in page.get("/Annots") or [])
+
+
+def test_print_has_the_hints_and_no_solution_and_cuts_no_line(printed):
+    text = " ".join(page.extract_text() for page in printed.pages)
+    assert "Think of pairs" in text and "42" not in text and "Words of the introduction" in text
+    assert text.replace("\n", "").replace(" ", "").count("1234567,") == 40
+
+
+@pytest.fixture(scope="module")
+def talk(site, root, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("töchter & slides")
+    slides.build(folder, site, root)
+    return folder
+
+
+def test_slides_ask_no_other_host_and_are_accessible_and_fit(talk, visit):
+    visited = visit(talk.as_uri())
+    page = visited.open("index.html")
+    page.wait_for_function("Reveal.isReady()")
+    total = page.evaluate("Reveal.getTotalSlides()")
+    assert total >= 25
+    for number in range(total):
+        page.evaluate(f"Reveal.slide({number})")
+        page.wait_for_function("[...document.images].every(image => image.complete)")
+        measured = page.evaluate("""() => {
+          const slide = Reveal.getCurrentSlide();
+          const shown = [...slide.children].filter(part => !part.matches('aside')).at(-1);
+          return {title: slide.innerText.split('\\n')[0], end: shown.offsetTop + shown.offsetHeight,
+                  wide: slide.scrollWidth, blank: [...slide.querySelectorAll('img')].some(i => !i.naturalWidth)};
+        }""")
+        assert measured["end"] <= 720 and measured["wide"] <= 1280 and not measured["blank"], measured
+        assert visited.violations() == [], measured["title"]
+    assert (visited.outside, visited.errors) == ([], [])
+
+
+def test_slides_go_on_by_key_and_show_notes_when_asked(talk, visit):
+    page = visit(talk.as_uri()).open("index.html?showNotes=true")
+    page.wait_for_function("Reveal.isReady()")
+    assert page.locator(".speaker-notes").is_visible() and "Times" in page.locator(".speaker-notes").inner_text()
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("Reveal.getIndices().h") == 1
+    plain = visit(talk.as_uri()).open("index.html")
+    plain.wait_for_function("Reveal.isReady()")
+    assert not plain.locator(".speaker-notes").is_visible()
+
+
+def test_the_site_in_one_file_opens_from_a_folder(site, visit, tmp_path):
+    workshop.zip_site(site, tmp_path / "site.zip")
+    with zipfile.ZipFile(tmp_path / "site.zip") as archive:
+        archive.extractall(tmp_path / "a föld & er")
+    visited = visit((tmp_path / "a föld & er" / workshop.SITE_FOLDER).as_uri())
+    page = visited.open("index.html")
+    page.wait_for_url("**/book/intro.html")
+    page.get_by_role("link", name="Induction heads", exact=False).first.click()
+    page.wait_for_url("**/07_induction_heads.html")
+    assert page.locator("main img").count() >= 5
+    assert (visited.outside, visited.errors) == ([], [])
