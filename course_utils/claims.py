@@ -27,7 +27,8 @@ def claim(key: str, value, *, tolerance: float, says: str, paper=None):
     key: chapter number, then words, e.g. "02.loss.zero_layer". value: a number or a list of numbers. tolerance: the
     largest difference that is no news (0 for counts). says: the claim in one sentence. paper: the paper's value.
 
-    Raises CourseError when the value has moved by more than the tolerance, or was never recorded.
+    Raises CourseError when the value has moved by more than the tolerance, or was never recorded. Where the package is
+    installed without the book, as for a single notebook in Colab, nothing is compared.
     """
     value = _plain(value)
     if not np.all(np.isfinite(value)):
@@ -37,6 +38,8 @@ def claim(key: str, value, *, tolerance: float, says: str, paper=None):
         claims = load_results() | {key: entry}
         text = json.dumps({"claims": dict(sorted(claims.items()))}, indent=1, ensure_ascii=False)
         _target().write_text(text + "\n", "utf-8")
+        return value
+    if not RESULTS.parent.exists():  # the package was installed without the book: nothing to compare with
         return value
     recorded = load_results().get(key)
     remedy = "run `python -m course_utils results --update` and read what changed"

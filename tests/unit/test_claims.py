@@ -94,3 +94,13 @@ def test_a_chapter_without_results_finds_none(monkeypatch, tmp_path):
     monkeypatch.delenv(claims.UPDATE, raising=False)
     monkeypatch.setattr(claims, "RESULTS", tmp_path / "none.json")
     assert claims.load_results() == {}
+
+
+def test_a_package_without_the_book_compares_nothing(tmp_path, monkeypatch):
+    """A reader who installs the package and opens one notebook must not be stopped by numbers that aren't there."""
+    monkeypatch.delenv(claims.UPDATE, raising=False)
+    monkeypatch.setattr(claims, "RESULTS", tmp_path / "site-packages/book/results.json")
+    assert claim("02.loss", 9.0, tolerance=0, says="The loss.") == 9.0
+    monkeypatch.setattr(claims, "RESULTS", tmp_path / "results.json")  # a checkout that has lost the file
+    with pytest.raises(CourseError, match="not in book/results.json"):
+        claim("02.loss", 9.0, tolerance=0, says="The loss.")
