@@ -140,6 +140,7 @@ export function render({ model, el }) {
     make("p", { class: "ex-axis" }, legend.map(([, [name, mark]]) => `${mark} ${name}`).join(" \u2003 ")),
     make("div", { class: "ex-panel" }, pattern, make("div", { class: "ex-reading" }, strip, said.element)),
   );
+  frame.classList.add("ex-attention");
   /** @type {ReturnType<typeof row>} */
   let tokens;
 

@@ -24,13 +24,15 @@ def attention(
     *,
     head: str | int | tuple[int, int] | None = None,
     mode: str = "attention",
+    token: int | None = None,
 ) -> Explorable:
     """All heads of a model over texts: `attention("two-layer", {"Python": "def read(path):", …})`.
 
     `model`: a model, or the name of one that ships. `texts`: by name, each a text or its token ids, without the start
     token, which is put before it; 71 tokens at most. `head`: the head enlarged at first, "1.10" or (1, 10), in a
     one-layer model 8; if not given, the one with the highest prefix-matching score or, where there is no induction
-    head, with the highest previous-token score. `mode`: what is shown at first,
+    head, with the highest previous-token score. `token`: the position in the first text that is picked at first,
+    counted from the start token's 0. `mode`: what is shown at first,
 
         attention   the pattern
         value       attention × the length of what a full look at that source would add to the stream
@@ -50,7 +52,7 @@ def attention(
     blocks = [_block(model, tokenizer, *item, heads) for item in _items(texts).items()]
     enlarged = _enlarged(head, heads)
     data = {"heads": heads, "columns": model.cfg.n_heads, "texts": [data for data, _ in blocks]}
-    data |= {"text": 0, "head": enlarged, "mode": mode, "token": blocks[0][0]["token"]}
+    data |= {"text": 0, "head": enlarged, "mode": mode, "token": _picked(token, blocks[0][0])}
     plain = "\n".join(table for _, table in blocks)
     return Explorable("attention", data, f'<div class="ex-{"one" if model.cfg.n_layers == 1 else "two"}">{plain}</div>')
 
@@ -91,6 +93,17 @@ def _enlarged(head, heads: list[dict]) -> int:
     if name not in names:
         raise CourseError(f"head {head!r}", f"the heads are {names[0]} to {names[-1]}", f"head={names[0]!r}")
     return names.index(name)
+
+
+def _picked(token, text: dict) -> int:
+    last = len(text["tokens"]) - 1
+    if token is None:
+        return text["token"]
+    if isinstance(token, bool) or not isinstance(token, Integral) or not 0 <= token <= last:
+        raise CourseError(
+            f"token {token!r}", f"it must be a position from 0 to {last}", "leave it out to have one chosen"
+        )
+    return int(token)
 
 
 def _ids(text, name: str, model: AttentionOnlyTransformer, tokenizer) -> torch.Tensor:
