@@ -26,9 +26,11 @@ PAGE = """<!doctype html>
 <link rel="stylesheet" href="slides.css">
 </head>
 <body>
-<main class="reveal">
+<main>
+<div class="reveal">
 <div class="slides">
 {slides}
+</div>
 </div>
 </main>
 <script src="vendor/reveal/reveal.js"></script>

@@ -101,8 +101,11 @@ def test_slides_ask_no_other_host_and_are_accessible_and_fit(talk, visit):
 
 
 def test_slides_go_on_by_key_and_show_notes_when_asked(talk, visit):
-    page = visit(talk.as_uri()).open("index.html?showNotes=true")
+    visited = visit(talk.as_uri())
+    page = visited.open("index.html?showNotes=true")
     page.wait_for_function("Reveal.isReady()")
+    page.get_by_role("region", name="Notes").wait_for()
+    assert visited.violations() == []
     assert page.locator(".speaker-notes").is_visible() and "Times" in page.locator(".speaker-notes").inner_text()
     page.keyboard.press("ArrowRight")
     assert page.evaluate("Reveal.getIndices().h") == 1

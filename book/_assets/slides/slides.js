@@ -1,5 +1,5 @@
-// The slides' one script of its own. `?showNotes=true` shows the teacher's notes below each slide.
-Reveal.initialize({
+// The slides' one script of its own. `?showNotes=true` shows the teacher's notes beside each slide.
+const settings = {
   width: 1280,
   height: 720,
   margin: 0.04,
@@ -8,4 +8,11 @@ Reveal.initialize({
   slideNumber: "c/t",
   transition: "none",
   showNotes: new URLSearchParams(location.search).has("showNotes"),
+};
+
+Reveal.initialize(settings).then(() => {
+  // The notes can be scrolled by keyboard, so they need a role and a name.
+  const notes = document.querySelector(".speaker-notes");
+  notes?.setAttribute("role", "region");
+  notes?.setAttribute("aria-label", "Notes");
 });
