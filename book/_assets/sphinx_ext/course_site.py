@@ -10,7 +10,8 @@
 6. The role {claim}`02.loss.unigram:.2f` writes a number of `book/results.json`; `[1]` after the key, one of a list.
 7. The directive {explorable} puts a figure that answers on a page without cells. Its content is the call, as a cell
    would have it: `quiz("10")`; the names of `course_utils` and `course_utils.explorables` are known.
-8. While the site is built `COURSE_STATIC` is set: a playground then shows its default state and no controls.
+8. If the site has the induction lab, the models' weights are put beside it, in `_static/lab`.
+9. While the site is built `COURSE_STATIC` is set: a playground then shows its default state and no controls.
 """
 
 from __future__ import annotations
@@ -128,6 +129,13 @@ class ExplorableFigure(SphinxDirective):
         return [nodes.raw("", f'<div class="output text_html">{figure._repr_html_()}</div>', format="html")]
 
 
+def ship_weights(app, exception) -> None:
+    if exception is None and app.builder.name == "html" and "book/induction_lab" in app.env.found_docs:
+        from course_utils.explorables.induction_lab import ship
+
+        ship(Path(app.outdir) / "_static" / "lab")
+
+
 def mark_static(app) -> None:
     os.environ["COURSE_STATIC"] = "1"  # the kernels inherit it
 
@@ -146,5 +154,6 @@ def setup(app):
     app.connect("config-inited", open_in_buttons)
     app.connect("env-updated", write_if_assets_changed)
     app.connect("html-page-context", mend_markup)
+    app.connect("build-finished", ship_weights)
     app.connect("build-finished", record_sources)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
