@@ -6,6 +6,11 @@
     summary.querySelector(".expanded").textContent = "Hide the solution";
   }
 
+  // An arrow that unfolds a part of the contents has no words of its own.
+  for (const arrow of document.querySelectorAll("nav summary:has(> .toctree-toggle)")) {
+    arrow.ariaLabel = `Pages below ${arrow.closest("li").querySelector("a").textContent.trim()}`;
+  }
+
   // What scrolls sideways must be reachable by keyboard; what does not must not be a stop on the way.
   const WIDE =
     "mjx-container[display], .bd-article table, .bd-article pre, div.math, .cell_output > .output, .course-wide";
