@@ -48,6 +48,7 @@ export function render({ model, el }) {
   let picked;
   /** @type {SVGLineElement[]} */
   let lines = [];
+  let pickLine = (/** @type {number} */ _) => {};
 
   // --- words ---
 
@@ -166,17 +167,16 @@ export function render({ model, el }) {
     count.say(`${shown.length} ${word}${whose} more than ${least.toFixed(3)} above random heads: ${kinds.join(", ")}`);
     tell(picked);
   }
-  let pickLine = (/** @type {number} */ _) => {};
 
   /** The line nearest to the pointer, if it is near. @param {PointerEvent | MouseEvent} event */
   function nearest({ clientX, clientY }) {
     const { left, top, width, height } = svg.getBoundingClientRect();
-    let [best, least2] = [-1, REACH];
+    let [best, reach] = [-1, REACH];
     shown.forEach((edge, at) => {
       const [x1, x2] = ends(edge).map((x) => (x * width) / wide);
       const across = Math.abs(x1 + (x2 - x1) * (1 - (clientY - top) / height) - (clientX - left));
       const distance = (across * height) / Math.hypot(height, x2 - x1);
-      if (distance < least2) [best, least2] = [at, distance];
+      if (distance < reach) [best, reach] = [at, distance];
     });
     return best;
   }
