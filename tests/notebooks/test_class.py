@@ -52,11 +52,11 @@ def test_a_students_notebook_runs_unsolved(path, tmp_path):
 
 
 class Watch(threading.Thread):
-    """Twice a second: the memory of the processes below this one, and how little the machine has left."""
+    """Twice a second: memory and work of the processes below this one, and how little memory the machine has left."""
 
     def __init__(self):
         super().__init__(daemon=True)
-        self.ended, self.together, self.kernel = threading.Event(), 0, 0
+        self.ended, self.together, self.kernel, self.worked = threading.Event(), 0, 0, {}
         self.free = self.least = psutil.virtual_memory().available
 
     def run(self):
@@ -67,6 +67,7 @@ class Watch(threading.Thread):
                     memory = process.memory_info().rss
                     if any("ipykernel" in word for word in process.cmdline()):
                         self.kernel = max(self.kernel, memory)
+                        self.worked[process.pid] = sum(process.cpu_times()[:2])
                     together += memory
                 except psutil.Error:  # it has just ended
                     continue
@@ -91,9 +92,10 @@ def test_twenty_kernels_run_the_induction_chapter_at_once(tmp_path, root, record
     seconds = time.monotonic() - began
     assert statuses == [0] * LEARNERS, [(folder / "said.txt").read_text()[-500:] for folder in folders]
     assert all(outcomes(folder) == outcomes(folders[0]) != [] for folder in folders)
+    worked = sum(watch.worked.values()) / LEARNERS
     record_property(
         "measured",
-        f"{LEARNERS} kernels on {os.cpu_count()} cores: all done after {seconds / 60:.1f} min; largest kernel "
-        f"{watch.kernel / 1e9:.2f} GB; resident together {watch.together / 1e9:.1f} GB; free memory fell "
-        f"by {(watch.free - watch.least) / 1e9:.1f} GB",
+        f"{LEARNERS} kernels on {os.cpu_count()} cores: all done after {seconds / 60:.1f} min, {worked:.0f} s of work each; "
+        f"largest kernel {watch.kernel / 1e9:.2f} GB; resident together {watch.together / 1e9:.1f} GB; "
+        f"free memory fell by {(watch.free - watch.least) / 1e9:.1f} GB",
     )
