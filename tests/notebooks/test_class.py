@@ -95,7 +95,7 @@ def test_twenty_kernels_run_the_induction_chapter_at_once(tmp_path, root, record
     worked = sum(watch.worked.values()) / LEARNERS
     record_property(
         "measured",
-        f"{LEARNERS} kernels on {os.cpu_count()} cores: all done after {seconds / 60:.1f} min, {worked:.0f} s of work each; "
-        f"largest kernel {watch.kernel / 1e9:.2f} GB; resident together {watch.together / 1e9:.1f} GB; "
+        f"{LEARNERS} kernels on {os.cpu_count()} cores: done after {seconds / 60:.1f} min, {worked:.0f} s each, "
+        f"largest {watch.kernel / 1e9:.2f} GB; resident together {watch.together / 1e9:.1f} GB; "
         f"free memory fell by {(watch.free - watch.least) / 1e9:.1f} GB",
     )
