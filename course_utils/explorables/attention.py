@@ -14,7 +14,7 @@ from course_utils.scores import prefix_matching_scores, previous_token_scores
 
 LONGEST = 72  # tokens of a text, the start token included: more would be over 200 kB with 24 heads
 MODES = ("attention", "value", "effect")
-INDUCTION, PREVIOUS = 0.3, 0.5  # from which score on a head is called so
+INDUCTION, PREVIOUS = 0.3, 0.4  # from which score on a head is called so
 
 
 @torch.no_grad()
@@ -39,7 +39,7 @@ def attention(
         effect      what the look at that source adds to the logit of the token that comes next, less the mean over
                     the vocabulary; of a head in an earlier layer this is the direct path alone
 
-    Heads with a prefix-matching score of 0.3 or a previous-token score of 0.5 are marked.
+    Heads with a prefix-matching score of 0.3 or a previous-token score of 0.4 are marked.
     """
     model = load_model(model, "cpu") if isinstance(model, str) else model
     if not isinstance(model, AttentionOnlyTransformer) or not model.cfg.n_layers:
@@ -80,8 +80,9 @@ def _heads(model: AttentionOnlyTransformer) -> list[dict]:
 
 def _scores(model: AttentionOnlyTransformer):
     """(prefix matching, previous token), each [n_layers, n_heads]; on a sample, for a picture."""
-    text = windows(load_text("validation", model.cfg.d_vocab), model.cfg.n_ctx)
-    return prefix_matching_scores(model, n=16), previous_token_scores(model, text[:: len(text) // 8][:8])
+    n_ctx = model.cfg.n_ctx
+    text = windows(load_text("validation", model.cfg.d_vocab)[: 64 * n_ctx], n_ctx)
+    return prefix_matching_scores(model, n=16), previous_token_scores(model, text[::8][:8])
 
 
 def _enlarged(head, heads: list[dict]) -> int:
