@@ -77,7 +77,7 @@ export function render({ model, el }) {
       make("ul", {}, one(p), one(q)),
       make("p", {}, "Of the same four factors, so raised as well"),
       make("ul", { class: "is-forced" }, ...crossed.map(one)),
-      make("p", { class: "ex-verdict" }, end),
+      make("p", { class: "ex-outcome" }, end),
     );
   }
 
