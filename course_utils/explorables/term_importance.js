@@ -10,6 +10,9 @@ function style(element, values) {
   return element;
 }
 
+/** As the paper writes it. @param {number} x */
+const exact = (x) => (Number.isInteger(x) ? x.toFixed(1) : String(x));
+
 /** @param {number} share */
 const per = (share) => `${(100 * share).toFixed(2)}%`;
 
@@ -116,7 +119,7 @@ export function render({ model, el }) {
   function drawLayers() {
     for (const { layer, ...ways } of cells) {
       for (const way of /** @type {const} */ (["alone", "beside"])) {
-        const theirs = beside === "paper" ? ` (paper ${paper[way][layer]})` : "";
+        const theirs = beside === "paper" ? ` (paper ${exact(paper[way][layer])})` : "";
         ways[way].textContent = `${layers[way][layer].toFixed(2)}${theirs}`;
       }
     }

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from test_explorables_live import GROUNDS, TELEPHONE, page_of
 
-from course_utils.explorables import composition
+from course_utils.explorables import composition, quiz
 from course_utils.explorables.composition import READS, edges
 
 pytestmark = pytest.mark.browser
@@ -26,14 +26,17 @@ def figure():
 def folder(tmp_path_factory, figure):
     folder = tmp_path_factory.mktemp("composition")
     for theme in GROUNDS:
-        (folder / f"{theme}.html").write_text(page_of(figure._repr_html_(), theme=theme), "utf-8")
+        # with a quiz, as in the chapter: its style comes later, and must not undo the figure's
+        (folder / f"{theme}.html").write_text(
+            page_of(figure._repr_html_(), quiz("06")._repr_html_(), theme=theme), "utf-8"
+        )
     return folder
 
 
 class Shown:
     def __init__(self, visited, data, theme="light"):
         self.page, self.data = visited.open(f"{theme}.html"), data
-        self.figure = self.page.locator(".course-explorable")
+        self.figure = self.page.locator("[data-figure=composition]")
         self.list, self.said = self.figure.locator(".ex-list"), self.figure.locator(".ex-said")
         self.list.locator("button").first.wait_for()
         self.threshold, self.width = self.figure.get_by_label("Threshold"), self.figure.get_by_label("Width of a line")
@@ -88,6 +91,12 @@ def test_every_control_by_mouse(visit, folder, figure):
     shown = Shown(visited, figure.data)
     wanted = shown.check()
     assert wanted[0][1:] == ("K", 7, 8)
+    middle = "all => all.map(e => e.getBoundingClientRect()).map(({ left, width, top }) => [left + width / 2, top])"
+    over, below = np.array(shown.figure.locator(".ex-heads button").evaluate_all(middle)).reshape(2, 12, 2)
+    svg = shown.figure.locator(".ex-graph svg").bounding_box()
+    for heads in (over, below):  # each head stands where its lines end
+        assert np.allclose(heads[:, 0], svg["x"] + (np.arange(12) + 0.5) * svg["width"] / 12, atol=2)
+        assert np.ptp(heads[:, 1]) == 0
     shown.tells(wanted[0])
     assert "by 0.000 nats" in shown.panel()
     shown.button("V values").click()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from test_explorables_live import GROUNDS, TELEPHONE, page_of
 
-from course_utils.explorables import term_importance
+from course_utils.explorables import quiz, term_importance
 from course_utils.explorables.term_importance import strongest
 
 pytestmark = pytest.mark.browser
@@ -37,14 +37,17 @@ def figure():
 def folder(tmp_path_factory, figure):
     folder = tmp_path_factory.mktemp("term_importance")
     for theme in GROUNDS:
-        (folder / f"{theme}.html").write_text(page_of(figure._repr_html_(), theme=theme), "utf-8")
+        # with a quiz, as in the chapter: its style comes later, and must not undo the figure's
+        (folder / f"{theme}.html").write_text(
+            page_of(figure._repr_html_(), quiz("08")._repr_html_(), theme=theme), "utf-8"
+        )
     return folder
 
 
 class Shown:
     def __init__(self, visited, data, theme="light"):
         self.page, self.data = visited.open(f"{theme}.html"), data
-        self.figure = self.page.locator(".course-explorable")
+        self.figure = self.page.locator("[data-figure=term_importance]")
         self.steps = self.figure.locator(".ex-steps button")
         self.steps.first.wait_for()
         self.beside = self.figure.get_by_label("Beside")
@@ -98,7 +101,7 @@ def test_every_control_by_mouse(visit, folder, figure):
     assert cells == ["0.32", "0.05", "2.71", "2.44"]
     shown.beside.select_option("paper")
     shown.check_steps("paper")
-    assert shown.inside.locator("td").all_text_contents()[2:] == ["2.71 (paper 5.2)", "2.44 (paper 4)"]
+    assert shown.inside.locator("td").all_text_contents()[2:] == ["2.71 (paper 5.2)", "2.44 (paper 4.0)"]
     shown.beside.select_option("other")
     shown.check_steps("other")
     for at in (0, 11, 12, 23):
