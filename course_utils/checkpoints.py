@@ -17,8 +17,8 @@ from torch import Tensor
 
 from course_utils.config import ModelConfig
 from course_utils.device import pick_device
-from course_utils.errors import CourseError
-from course_utils.model import AttentionOnlyTransformer
+from course_utils.errors import CourseError, check_type
+from course_utils.model import AttentionOnlyTransformer, check_model
 
 WEIGHTS = Path(__file__).parent / "weights"
 SHIPPED = ("zero-layer", "one-layer", "two-layer")
@@ -56,6 +56,8 @@ def load_card(name: str, folder: Path = WEIGHTS) -> dict:
     path = Path(folder) / f"{name}.json"
     try:
         card = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise CourseError(path.name, f"it can't be read ({error.strerror})", "name one of load_model's") from error
     except ValueError as error:
         raise CourseError(path.name, f"it is not a whole card ({error})", "fetch or train the model again") from error
     missing = {"config", "sha256"} - set(card)
@@ -79,10 +81,18 @@ def load_log(name: str, folder: Path = WEIGHTS) -> dict[str, np.ndarray]:
 
 def save_model(model: AttentionOnlyTransformer, name: str, card: dict, folder: Path = WEIGHTS) -> Path:
     """Write 16-bit weights and their card, both or neither; the card gets the configuration and the hash."""
+    check_model(model)
+    check_name(name)
     path = Path(folder) / f"{name}.safetensors"
     raw = _save_tensors({key: value.detach().cpu().half().contiguous() for key, value in model.state_dict().items()})
     card = {"config": model.cfg.to_dict(), "sha256": hashlib.sha256(raw).hexdigest(), **card}
-    write_together({path: raw, path.with_suffix(".json"): (json.dumps(card, indent=1) + "\n").encode()})
+    try:
+        text = json.dumps(card, indent=1) + "\n"
+    except TypeError as error:
+        raise CourseError(
+            f"the card of {name}", f"it can't be written as JSON ({error})", "keep plain values"
+        ) from error
+    write_together({path: raw, path.with_suffix(".json"): text.encode()})
     return path
 
 
@@ -121,7 +131,11 @@ def read_about(path: Path) -> dict:
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> str:
     """Write tensors atomically and return the file's SHA-256."""
-    raw = _save_tensors(tensors, metadata)
+    try:
+        raw = _save_tensors(tensors, metadata)
+    except (ValueError, TypeError, RuntimeError) as error:
+        rule = "they must be contiguous tensors that share no memory, and metadata must be text"
+        raise CourseError(f"tensors for {Path(path).name}", rule, "see the error above") from error
     write_atomically(path, raw)
     return hashlib.sha256(raw).hexdigest()
 
@@ -131,6 +145,7 @@ def write_atomically(path: Path, raw: bytes) -> None:
 
     Raises CourseError when the folder is read-only or the disk is full.
     """
+    check_type("raw", raw, bytes, "encode text with .encode('utf-8')")
     write_together({Path(path): raw})
 
 
@@ -163,3 +178,9 @@ def check_writable(folder: Path) -> None:
             file.write(b"can this be written?")
     except OSError as error:
         raise CourseError(f"{folder}", f"it can't be written ({error.strerror})", "choose another folder") from error
+
+
+def check_name(name) -> None:
+    """Raise CourseError unless `name` can begin the names of files."""
+    if not isinstance(name, str) or not name or name != Path(name).name:
+        raise CourseError(f"the name {name!r}", "it must be a word that can name a file", "pass e.g. 'mine'")

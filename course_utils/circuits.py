@@ -12,20 +12,22 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from course_utils.errors import CourseError
-from course_utils.factored import FactoredMatrix
-from course_utils.model import AttentionOnlyTransformer, Cache
+from course_utils.errors import CourseError, check_integer, check_titled, check_type, is_integer
+from course_utils.factored import FactoredMatrix, check_product
+from course_utils.model import AttentionOnlyTransformer, Cache, check_head, check_model, check_stream, check_tokens
 
 
 def W_QK(model: AttentionOnlyTransformer, layer: int, head: int) -> FactoredMatrix:
     """W_Q W_Kᵀ [d_model query side, d_model key side]: where a head looks."""
-    _check_head(model, layer, head)
+    check_model(model)
+    check_head(model.cfg.n_layers, model.cfg.n_heads, layer, head)
     return FactoredMatrix(model.W_Q[layer, head], model.W_K[layer, head].T)
 
 
 def W_OV(model: AttentionOnlyTransformer, layer: int, head: int) -> FactoredMatrix:
     """W_V W_O [d_model source side, d_model output side]: what a look does (the paper's W_OV, transposed)."""
-    _check_head(model, layer, head)
+    check_model(model)
+    check_head(model.cfg.n_layers, model.cfg.n_heads, layer, head)
     return FactoredMatrix(model.W_V[layer, head], model.W_O[layer, head])
 
 
@@ -47,6 +49,8 @@ def qk_circuit_through(
     The term Id ⊗ A ⊗ W of the later head's scores ([E21], "Path Expansion of Attention Scores QK Circuit"): what it
     looks for among the tokens that the earlier head has moved. `centred` as in `qk_circuit`.
     """
+    for head in (later, earlier):
+        check_pair(head)
     carried = (centre(model.W_E, dim=0) if centred else model.W_E) @ W_OV(model, *earlier)
     return model.W_E @ W_QK(model, *later) @ carried.T
 
@@ -61,6 +65,10 @@ def ov_circuit(model: AttentionOnlyTransformer, layer: int, head: int, centred: 
 
 def centre(values: Tensor, dim: int) -> Tensor:
     """The values less their mean along `dim`."""
+    if not isinstance(values, Tensor) or not (values.is_floating_point() or values.is_complex()) or not values.ndim:
+        rule = "they must be a tensor of floating point numbers"
+        raise CourseError(f"values of type {type(values).__name__}", rule, "pass e.g. model.W_U")
+    check_integer("dim", dim, -values.ndim, values.ndim - 1)
     return values - values.mean(dim, keepdim=True)
 
 
@@ -69,6 +77,9 @@ def positivity(eigenvalues: Tensor) -> Float[Tensor, "..."]:
 
     For eigenvalues of a real matrix, whose sum is real. Without any but zeros it is 0.
     """
+    if not isinstance(eigenvalues, Tensor) or not (eigenvalues.is_floating_point() or eigenvalues.is_complex()):
+        rule = "they must be a tensor of real or complex numbers"
+        raise CourseError(f"eigenvalues of type {type(eigenvalues).__name__}", rule, "see FactoredMatrix.eigenvalues")
     total = eigenvalues.abs().sum(-1)
     return torch.where(total > 0, eigenvalues.sum(-1).real / total.clamp(min=torch.finfo(total.dtype).tiny), 0.0)
 
@@ -78,6 +89,8 @@ def random_heads(model: AttentionOnlyTransformer, seed: int = 0) -> AttentionOnl
 
     W_Q, W_K, W_V and W_O are Gaussian, and each has the Frobenius norm that it has in `model`.
     """
+    check_model(model)
+    check_integer("seed", seed)
     baseline, generator = copy.deepcopy(model), torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for weight in (baseline.W_Q, baseline.W_K, baseline.W_V, baseline.W_O):
@@ -100,7 +113,8 @@ def path_expansion(
     One layer: the direct path and n_heads more. Two: also the n_heads² virtual heads. L layers: (1 + n_heads)^L.
     Times W_U, the terms sum to the logits. They come one by one: all logits of two layers would fill the memory.
     """
-    _check_pattern(model, tokens, pattern)
+    check_tokens(tokens, model.cfg)
+    check_pattern(model, tokens, pattern)
 
     def onward(path: Path, x: Tensor, layer: int) -> Iterator[tuple[Path, Tensor]]:
         yield path, x
@@ -120,6 +134,12 @@ def through_head(
     head: int,
 ) -> Float[Tensor, "batch pos d_model"]:
     """(A ⊗ W_OV) x: averaged over positions by the pattern, mapped at each position by W_V W_O."""
+    check_head(model.cfg.n_layers, model.cfg.n_heads, layer, head)
+    if x.shape[-1:] != (model.cfg.d_model,) or pattern.shape[-1:] != x.shape[-2:-1]:
+        rule = f"they must be [..., pos, {model.cfg.d_model}] and [..., query, key], with as many keys as positions"
+        raise CourseError(
+            f"a stream {list(x.shape)} and a pattern {list(pattern.shape)}", rule, "take them of one cache"
+        )
     return pattern @ (x @ model.W_V[layer, head]) @ model.W_O[layer, head]
 
 
@@ -129,7 +149,8 @@ def frozen(
     pattern: Float[Tensor, "n_layers batch n_heads query key"],
 ) -> Float[Tensor, "batch pos d_model"]:
     """The final stream of a run that starts with the stream `x` and whose patterns are as given: linear in `x`."""
-    _check_pattern(model, x[..., 0], pattern)
+    check_stream(x, model.cfg)
+    check_pattern(model, x[..., 0], pattern)
     for layer in range(model.cfg.n_layers):
         heads = range(model.cfg.n_heads)
         x = x + sum(through_head(model, x, pattern[layer, :, head], layer, head) for head in heads)
@@ -144,7 +165,14 @@ def score_terms(
     `resid_parts`: what the stream before this layer is the sum of, from `stream_parts`, positions included. Divided
     by √d_head; later keys are not masked.
     """
-    _check_head(model, layer, head)
+    check_model(model)
+    check_head(model.cfg.n_layers, model.cfg.n_heads, layer, head)
+    check_titled("resid_parts", resid_parts)
+    for part in resid_parts.values():
+        check_stream(part, model.cfg)
+    if len({part.shape for part in resid_parts.values()}) > 1:
+        shapes = [list(part.shape) for part in resid_parts.values()]
+        raise CourseError(f"parts of shapes {shapes}", "they must be of one shape", "take them from stream_parts")
     parts = torch.stack(list(resid_parts.values()))
     q, k = parts @ model.W_Q[layer, head], parts @ model.W_K[layer, head]
     if model.cfg.smeared_keys:
@@ -156,6 +184,8 @@ def stream_parts(
     model: AttentionOnlyTransformer, cache: Cache, layer: int
 ) -> dict[str, Float[Tensor, "batch pos d_model"]]:
     """What queries and keys of `layer` read, part by part: "token", "position", then each earlier head, "0.0" …"""
+    check_type("cache", cache, Cache, "pass the second value of model.run_with_cache(tokens)")
+    check_integer("layer", layer, 0, model.cfg.n_layers)
     token = cache.resid[0]
     position = model.W_pos[: token.shape[1]].expand_as(token)
     heads = [(earlier, head) for earlier in range(layer) for head in range(model.cfg.n_heads)]
@@ -167,7 +197,8 @@ def composition_scores(model: AttentionOnlyTransformer, layer: int = 1) -> dict[
 
     K ‖W_QK² (W_OV¹)ᵀ‖, Q ‖W_OV¹ W_QK²‖, V ‖W_OV¹ W_OV²‖, Frobenius, each over the product of the two norms.
     """
-    if not 1 <= layer < model.cfg.n_layers:
+    check_model(model)
+    if not is_integer(layer) or not 1 <= layer < model.cfg.n_layers:
         rule = f"it must have a layer before it, of {model.cfg.n_layers} in all"
         raise CourseError(f"layer {layer}", rule, "use a model of two layers and layer=1")
     heads = range(model.cfg.n_heads)
@@ -188,6 +219,7 @@ def composition_baseline(model: AttentionOnlyTransformer, draws: int = 4, seed: 
 
     The matrices are products of Gaussian factors, so of the same shapes and ranks as the model's. About 1 / √d_model.
     """
+    check_integer("draws", draws, 1)
     drawn = (composition_scores(random_heads(model, seed + draw)) for draw in range(draws))
     scores = torch.stack([torch.stack(list(by_kind.values())) for by_kind in drawn])
     return scores.mean().item(), scores.std().item()
@@ -195,20 +227,22 @@ def composition_baseline(model: AttentionOnlyTransformer, draws: int = 4, seed: 
 
 def composition(first: FactoredMatrix, then: FactoredMatrix) -> Float[Tensor, ""]:
     """‖first @ then‖ / (‖first‖ ‖then‖), Frobenius: how much of what is written is read."""
+    for matrix in (first, then):
+        check_type("a matrix", matrix, (FactoredMatrix, Tensor), "pass e.g. W_OV(model, 0, 3)")
+    check_product(first, then)
     return (first @ then).norm() / (first.norm() * then.norm())
 
 
-def _check_pattern(model: AttentionOnlyTransformer, tokens: Tensor, pattern: Tensor) -> None:
+def check_pattern(model: AttentionOnlyTransformer, tokens: Tensor, pattern: Tensor) -> None:
+    """Raise CourseError unless `pattern` is what all heads of the model have on tokens of this shape."""
+    check_type("pattern", pattern, Tensor, "take cache.pattern of run_with_cache")
     want = [model.cfg.n_layers, len(tokens), model.cfg.n_heads, tokens.shape[1], tokens.shape[1]]
     if list(pattern.shape) != want:
         rule = f"for these tokens they must be [n_layers, batch, n_heads, query, key] = {want}"
         raise CourseError(f"patterns of shape {list(pattern.shape)}", rule, "take cache.pattern of run_with_cache")
 
 
-def _check_head(model: AttentionOnlyTransformer, layer: int, head: int) -> None:
-    cfg = model.cfg
-    if not (0 <= layer < cfg.n_layers and 0 <= head < cfg.n_heads):
-        rule = f"this model has layers 0 to {cfg.n_layers - 1} and heads 0 to {cfg.n_heads - 1}"
-        raise CourseError(
-            f"head {layer}.{head}", rule if cfg.n_layers else "this model has no heads", "choose one of these"
-        )
+def check_pair(head) -> None:
+    """Raise CourseError unless `head` is two integers, (layer, head)."""
+    if not isinstance(head, tuple | list) or len(head) != 2 or not all(map(is_integer, head)):
+        raise CourseError(f"head {head!r}", "a head is two numbers, (layer, head)", "write e.g. (1, 6)")

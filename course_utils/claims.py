@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from course_utils.errors import CourseError
+from course_utils.checkpoints import write_atomically
+from course_utils.errors import CourseError, check_number, check_type
 
 RESULTS = Path(__file__).resolve().parent.parent / "book" / "results.json"
 UPDATE = "COURSE_RESULTS_UPDATE"  # names the file to record into, in place of comparing
@@ -18,7 +19,10 @@ UPDATE = "COURSE_RESULTS_UPDATE"  # names the file to record into, in place of c
 def load_results() -> dict[str, dict]:
     """The recorded claims, by key."""
     path = _target()
-    return json.loads(path.read_text("utf-8"))["claims"] if path.exists() else {}
+    try:
+        return json.loads(path.read_text("utf-8"))["claims"] if path.exists() else {}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CourseError(path.name, f"it is no file of results ({error})", "fetch it again") from error
 
 
 def claim(key: str, value, *, tolerance: float, says: str, paper=None):
@@ -30,14 +34,21 @@ def claim(key: str, value, *, tolerance: float, says: str, paper=None):
     Raises CourseError when the value has moved by more than the tolerance, or was never recorded. Where the package is
     installed without the book, as for a single notebook in Colab, nothing is compared.
     """
-    value = _plain(value)
+    check_type("key", key, str, "write e.g. '02.loss.zero_layer'")
+    check_type(f"{key}: says", says, str, "say the claim in a sentence")
+    check_number(f"{key}: tolerance", tolerance)
+    try:
+        value = _plain(value)
+    except (TypeError, ValueError) as error:
+        rule = "a claim must be a number or a list of numbers"
+        raise CourseError(f"{key} is {value!r:.40}", rule, "look at the cell that computes it") from error
     if not np.all(np.isfinite(value)):
         raise CourseError(f"{key} is {value}", "a claim must be a finite number", "look at the cell that computes it")
     entry = {"chapter": key.split(".")[0], "value": value, "tolerance": tolerance, "paper": paper, "says": says}
     if os.environ.get(UPDATE):
         claims = load_results() | {key: entry}
         text = json.dumps({"claims": dict(sorted(claims.items()))}, indent=1, ensure_ascii=False)
-        _target().write_text(text + "\n", "utf-8")
+        write_atomically(_target(), (text + "\n").encode())
         return value
     if not RESULTS.parent.exists():  # the package was installed without the book: nothing to compare with
         return value

@@ -3,7 +3,7 @@
 import sys
 from dataclasses import asdict, dataclass, fields
 
-from course_utils.errors import CourseError
+from course_utils.errors import CourseError, check_integer
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,7 @@ class TrainConfig:
 
     def rate(self, step: int) -> float:
         """Factor on the learning rate at `step`: warm-up, constant, linear fall."""
+        check_integer("step", step)
         fall = max(1, round(self.steps * self.cooldown))
         return min(1.0, (step + 1) / max(1, self.warmup), (self.steps - step) / fall)
 

@@ -7,7 +7,8 @@ licence). `python -m course_utils corpus` builds all of it again from the pinned
 import json
 import lzma
 import unicodedata
-from functools import cache
+from collections.abc import Iterable
+from functools import cache, wraps
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +18,29 @@ from jaxtyping import Int
 from tokenizers import Tokenizer as _Tokenizer
 from torch import Tensor
 
-from course_utils.errors import CourseError
+from course_utils.errors import CourseError, check_integer, check_type, is_integer
 
 DATA = Path(__file__).parent / "data"
 FULL = DATA / "full"  # built by `python -m course_utils corpus`; not shipped
 START = "<|start|>"
 VOCABULARIES = (4096, 1024)
 SPLITS = ("train", "validation")
+
+
+def cached(function):
+    """`functools.cache`, but for arguments that can't be kept: for those the function itself says what is wrong."""
+    kept = cache(function)
+
+    @wraps(function)
+    def call(*arguments, **named):
+        try:
+            hash((*arguments, *named.values()))
+        except TypeError:
+            return function(*arguments, **named)
+        return kept(*arguments, **named)
+
+    call.cache_clear = kept.cache_clear
+    return call
 
 
 class Tokenizer:
@@ -52,6 +69,7 @@ class Tokenizer:
 
     def encode_batch(self, texts: list[str]) -> list[list[int]]:
         """`encode` for many texts, on all cores."""
+        check_type("texts", texts, (list, tuple), "pass [text]")
         try:
             if not any(START in text for text in texts):
                 return [encoding.ids for encoding in self._inner.encode_batch_fast(texts)]
@@ -61,7 +79,9 @@ class Tokenizer:
 
     def decode(self, ids) -> str:
         """The text of some ids; start tokens appear as `<|start|>`."""
-        ids = ids.tolist() if isinstance(ids, Tensor) else [int(i) for i in ids]
+        ids = ids.tolist() if hasattr(ids, "tolist") else list(ids) if isinstance(ids, Iterable) else ids
+        if not isinstance(ids, list) or not all(map(is_integer, ids)):
+            raise CourseError(f"ids {ids!r:.40}", "they must be one row of integers", "pass e.g. tokens[0]")
         wrong = [i for i in ids if not 0 <= i < self.d_vocab]
         if wrong:
             raise CourseError(
@@ -88,7 +108,7 @@ def _visible(c: str) -> str:
     return c if unicodedata.category(c)[0] != "C" else f"\\u{ord(c):04x}"
 
 
-@cache
+@cached
 def load_tokenizer(d_vocab: int = 4096) -> Tokenizer:
     """The shipped tokenizer of 4096 tokens (the shipped models') or of 1024 (for small models that readers train)."""
     if d_vocab not in VOCABULARIES:
@@ -96,7 +116,7 @@ def load_tokenizer(d_vocab: int = 4096) -> Tokenizer:
     return Tokenizer(_Tokenizer.from_str(read(f"tokenizer-{d_vocab}.json").decode("utf-8")))
 
 
-@cache
+@cached
 def load_text(split: str, d_vocab: int = 4096, full: bool = False) -> Int[Tensor, " n_tokens"]:
     """Token ids of the shipped text, int64, each document preceded by one start token.
 
@@ -126,18 +146,26 @@ def load_text(split: str, d_vocab: int = 4096, full: bool = False) -> Int[Tensor
 
 def join(encoded: list[list[int]], start_id: int = 0) -> Int[Tensor, " n_tokens"]:
     """Documents' ids in one tensor, each preceded by the start token."""
+    check_type("encoded", encoded, (list, tuple), "see Tokenizer.encode_batch")
+    if not encoded or not all(isinstance(ids, Iterable) and all(map(is_integer, ids)) for ids in encoded):
+        raise CourseError(f"documents {encoded!r:.40}", "each must be a list of ids", "see Tokenizer.encode_batch")
     return torch.from_numpy(np.concatenate([np.array([start_id, *ids], dtype=np.int64) for ids in encoded]))
 
 
 def documents(ids: Int[Tensor, " n_tokens"], start_id: int = 0) -> list[Int[Tensor, " length"]]:
     """The documents of a text, without their start tokens."""
+    check_ids(ids)
     starts = (ids == start_id).nonzero().flatten().tolist()
+    if len(ids) and not starts:
+        raise CourseError(f"a text of {len(ids)} tokens", "no document begins in it", "put start tokens before them")
     ends = [*starts[1:], len(ids)]
     return [ids[a + 1 : b] for a, b in zip(starts, ends, strict=True)]
 
 
 def window_starts(ids: Int[Tensor, " n_tokens"], n_ctx: int, start_id: int = 0) -> Int[Tensor, " n"]:
     """Every position at which n_ctx - 1 consecutive tokens of one document begin."""
+    check_ids(ids)
+    check_integer("n_ctx", n_ctx, 2)
     length = n_ctx - 1
     if len(ids) < length:
         return ids.new_zeros(0)
@@ -155,14 +183,10 @@ def windows(
 
     Raises CourseError when no document is long enough.
     """
+    check_integer("n_ctx", n_ctx, 2)  # the start token and one more
+    ids = check_ids(ids)
     length = n_ctx - 1
-    if n_ctx < 2:
-        raise CourseError(f"n_ctx is {n_ctx}", "a context holds the start token and one more at least", "use n_ctx ≥ 2")
-    ids = torch.as_tensor(ids)
-    if ids.ndim != 1 or ids.is_floating_point():
-        raise CourseError(
-            f"ids of shape {list(ids.shape)}, {ids.dtype}", "they must be one row of integers", "see load_text"
-        )
+    starts = check_ids(starts) if starts is not None else None
     starts = _tile(ids, length, start_id) if starts is None else starts
     if not len(starts):
         rule = f"no document in it has the {length} that one context needs"
@@ -177,6 +201,8 @@ def windows(
 
 def window_documents(ids: Int[Tensor, " n_tokens"], n_ctx: int, start_id: int = 0) -> Int[Tensor, " n"]:
     """For each window of `windows(ids, n_ctx)`, the number of the document that it was cut from."""
+    check_integer("n_ctx", n_ctx, 2)
+    check_ids(ids)
     return (ids == start_id).long().cumsum(0)[_tile(ids, n_ctx - 1, start_id)] - 1
 
 
@@ -188,7 +214,7 @@ def _tile(ids: Int[Tensor, " n_tokens"], length: int, start_id: int) -> Int[Tens
     return torch.cat([torch.arange(a, b, length) for a, b in fitting] or [ids.new_zeros(0)])
 
 
-@cache
+@cached
 def token_counts(d_vocab: int = 4096) -> Int[Tensor, " d_vocab"]:
     """How often each token occurs in the whole training text."""
     load_tokenizer(d_vocab)
@@ -197,6 +223,7 @@ def token_counts(d_vocab: int = 4096) -> Int[Tensor, " d_vocab"]:
 
 def common_tokens(d_vocab: int = 4096, least: int = 100) -> Int[Tensor, " n"]:
     """The tokens seen at least 100 times in training, the start token left out: what scores and tables draw from."""
+    check_integer("least", least)
     common = (token_counts(d_vocab) >= least).nonzero().flatten()
     return common[common != load_tokenizer(d_vocab).start_id]
 
@@ -214,6 +241,7 @@ def bigram_counts() -> scipy.sparse.csr_array:
 
 def pack_bigrams(counts: scipy.sparse.csr_array) -> bytes:
     """The file that `bigram_counts` reads: entries a row, their columns, their counts, as 32-bit integers."""
+    check_counts(counts)
     counts.sort_indices()
     parts = np.diff(counts.indptr), counts.indices, counts.data
     return lzma.compress(np.concatenate(parts).astype("<i4").tobytes(), preset=9)
@@ -221,10 +249,30 @@ def pack_bigrams(counts: scipy.sparse.csr_array) -> bytes:
 
 def count_bigrams(ids: Int[Tensor, " n_tokens"], d_vocab: int, start_id: int = 0) -> scipy.sparse.csr_array:
     """Bigram counts [present token, next token] of a text, pairs with the start token left out."""
+    check_integer("d_vocab", d_vocab, 1)
+    ids = check_ids(ids, d_vocab)
     now, after = ids[:-1].numpy(), ids[1:].numpy()
     keep = (now != start_id) & (after != start_id)
     ones = np.ones(keep.sum(), dtype=np.int64)
     return scipy.sparse.coo_array((ones, (now[keep], after[keep])), shape=(d_vocab, d_vocab)).tocsr()
+
+
+def check_ids(ids, d_vocab: int | None = None) -> Int[Tensor, " n"]:
+    """The ids as a tensor. Raises CourseError unless they are one row of integers, below `d_vocab` if it is given."""
+    try:
+        row = torch.as_tensor(ids)
+    except (TypeError, ValueError, RuntimeError) as error:
+        rule = "they must be one row of integers"
+        raise CourseError(f"ids of type {type(ids).__name__}", rule, "see load_text") from error
+    if row.ndim != 1 or row.is_floating_point() or row.dtype == torch.bool:
+        rule = "they must be one row of integers"
+        raise CourseError(f"ids of shape {list(row.shape)}, {row.dtype}", rule, "see load_text")
+    if d_vocab and len(row):
+        low, high = row.numpy(force=True).min(), row.numpy(force=True).max()  # torch has no minimum of uint16
+        if low < 0 or high >= d_vocab:
+            rule = f"ids go from 0 to {d_vocab - 1}"
+            raise CourseError(f"ids from {low} to {high}", rule, "use the ids of one tokenizer")
+    return row
 
 
 def check_counts(counts, d_vocab: int | None = None) -> None:
@@ -238,8 +286,9 @@ def check_counts(counts, d_vocab: int | None = None) -> None:
 
 def read(name: str) -> bytes:
     """A shipped file of `data/`, by name."""
+    check_type("name", name, str, "pass the name of a file")
     path = DATA / name
-    if not path.exists():
+    if not path.is_file():
         raise CourseError(f"{name}", f"it should be in {DATA.name}/ and is not", "fetch the repository again")
     return path.read_bytes()
 

@@ -1,7 +1,9 @@
 """The one kind of error that the course raises on purpose."""
 
+import operator
 import sys
-from numbers import Integral, Real
+from collections.abc import Mapping
+from numbers import Real
 
 
 class CourseError(ValueError):
@@ -17,10 +19,18 @@ class CourseError(ValueError):
         self.what, self.rule, self.remedy = what, rule, remedy
 
 
+def is_integer(value) -> bool:
+    """Whether `value` is an integer of Python, NumPy or PyTorch; truth values are none."""
+    try:
+        operator.index(value)
+    except TypeError:
+        return False
+    return not isinstance(value, bool)
+
+
 def check_integer(name: str, value, least: int = 0, most: int | None = None) -> None:
-    """Raise CourseError unless `value` is an integer (of Python or NumPy, no truth value) from `least` to `most`."""
-    right_kind = isinstance(value, Integral) and not isinstance(value, bool)
-    if not right_kind or value < least or (most is not None and value > most):
+    """Raise CourseError unless `value` is an integer from `least` to `most`."""
+    if not is_integer(value) or value < least or (most is not None and value > most):
         bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
         raise CourseError(f"{name} is {value!r}", f"it must be an integer {bounds}", f"change {name}")
 
@@ -38,3 +48,10 @@ def check_type(name: str, value, kind: type | tuple[type, ...], remedy: str) -> 
     if not isinstance(value, kind):
         names = " or ".join(one.__name__ for one in (kind if isinstance(kind, tuple) else (kind,)))
         raise CourseError(f"{name} of type {type(value).__name__}", f"it must be a {names}", remedy)
+
+
+def check_titled(name: str, value) -> None:
+    """Raise CourseError unless `value` is a dict with something in it."""
+    if not isinstance(value, Mapping) or not value:
+        rule = "it must be a dict of title and values, not empty"
+        raise CourseError(f"{name} is {value!r:.40}", rule, "pass e.g. {'head 1.6': values}")

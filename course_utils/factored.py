@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from course_utils.errors import CourseError
+from course_utils.errors import CourseError, check_type, is_integer
 
 BLOCK = 256  # rows that are multiplied out at a time: 51 MB at 50 257 columns
 CHUNK = 16  # columns that share a maximum, so that most of a block is read once and sorted never
@@ -29,6 +29,12 @@ class FactoredMatrix:
     """The matrix `A @ B`, never multiplied out unless asked. A is [rows, rank], B is [rank, columns]."""
 
     def __init__(self, A: Float[Tensor, "rows rank"], B: Float[Tensor, "rank columns"]):
+        for factor in (A, B):
+            check_type("a factor", factor, Tensor, "pass two tensors")
+        if A.dtype != B.dtype:
+            raise CourseError(
+                f"factors of {A.dtype} and {B.dtype}", "they must be of one type", "convert one: .to(...)"
+            )
         if A.ndim != 2 or B.ndim != 2 or A.shape[1] != B.shape[0]:
             raise CourseError(
                 f"factors of shapes {list(A.shape)} and {list(B.shape)}",
@@ -51,7 +57,7 @@ class FactoredMatrix:
         return self.A @ self.B
 
     def __matmul__(self, other: "FactoredMatrix | Tensor") -> "FactoredMatrix":
-        _check_product(self, other)
+        check_product(self, other)
         if isinstance(other, FactoredMatrix):
             middle = self.B @ other.A  # rank × rank: give it to the side that keeps the rank low
             if middle.shape[0] <= middle.shape[1]:
@@ -60,7 +66,7 @@ class FactoredMatrix:
         return FactoredMatrix(self.A, self.B @ other)
 
     def __rmatmul__(self, other: Tensor) -> "FactoredMatrix":
-        _check_product(other, self)
+        check_product(other, self)
         return FactoredMatrix(other @ self.A, self.B)
 
     def norm(self) -> Float[Tensor, ""]:
@@ -89,6 +95,8 @@ class FactoredMatrix:
 
     def take(self, rows: Int[Tensor, " n"] | None = None, columns: Int[Tensor, " m"] | None = None) -> "FactoredMatrix":
         """The matrix of some rows and columns only, still factored."""
+        for name, index, size in (("rows", rows, self.shape[0]), ("columns", columns, self.shape[1])):
+            _check_index(name, index, size)
         A = self.A if rows is None else self.A[rows]
         return FactoredMatrix(A, self.B if columns is None else self.B[:, columns])
 
@@ -99,7 +107,7 @@ class FactoredMatrix:
         Takes about 1.4 times as long as the block products alone: see `benchmarks/tables.py`.
         """
         height, width = self.shape
-        if not 1 <= k <= width:
+        if not is_integer(k) or not 1 <= k <= width:
             raise CourseError(f"k is {k}", f"a row has {width} entries", f"choose k from 1 to {width}")
         values, columns = self.A.new_empty(height, k), torch.empty(height, k, dtype=torch.long, device=self.A.device)
         chunks = -(-width // CHUNK)
@@ -128,7 +136,7 @@ class FactoredMatrix:
         A row may hold more of them than were kept of it: such rows, few of them, are multiplied out again.
         """
         height, width = self.shape
-        if not 1 <= k <= height * width:
+        if not is_integer(k) or not 1 <= k <= height * width:
             rule = f"the matrix has {height * width} entries"
             raise CourseError(f"k is {k}", rule, f"choose k from 1 to {height * width}")
         kept, columns = row_topk or self.row_topk(min(8, width))
@@ -159,8 +167,19 @@ class FactoredMatrix:
             raise CourseError(f"a matrix of shape {list(self.shape)}", rule, "use norm or svdvals")
 
 
-def _check_product(left: FactoredMatrix | Tensor, right: FactoredMatrix | Tensor) -> None:
+def check_product(left: FactoredMatrix | Tensor, right: FactoredMatrix | Tensor) -> None:
+    """Raise CourseError unless the two are matrices that can be multiplied in this order."""
+    for matrix in (left, right):
+        check_type("a side of a product", matrix, (FactoredMatrix, Tensor), "pass a tensor")
     shapes = list(left.shape), list(right.shape)
     if [len(shape) for shape in shapes] != [2, 2] or shapes[0][1] != shapes[1][0]:
         rule = "both must be matrices, the first with as many columns as the second has rows"
         raise CourseError(f"a product of shapes {shapes[0]} and {shapes[1]}", rule, "check the order, or transpose one")
+
+
+def _check_index(name: str, index, size: int) -> None:
+    """Raise CourseError if numbers of rows or columns go beyond the matrix."""
+    numbers = torch.as_tensor([] if index is None else index)
+    if numbers.numel() and numbers.dtype != torch.bool and not (-size <= numbers.min() and numbers.max() < size):
+        rule = f"the matrix has {size} of them, 0 to {size - 1}"
+        raise CourseError(f"{name} from {numbers.min()} to {numbers.max()}", rule, "choose among these")

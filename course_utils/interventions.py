@@ -12,9 +12,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from course_utils.circuits import through_head
-from course_utils.errors import CourseError
-from course_utils.model import AttentionOnlyTransformer, Cache
+from course_utils.circuits import check_pair, check_pattern, through_head
+from course_utils.errors import CourseError, check_integer, check_type
+from course_utils.model import AttentionOnlyTransformer, Cache, check_head, check_model, check_stream, check_tokens
 
 Head = tuple[int, int]
 SIDES = "QKV"
@@ -33,8 +33,16 @@ def run_without(
     the stream less what the earlier head added to it; everybody else reads the stream as it is. With `means`, an
     ablated head puts out its mean z in place of zero.
     """
+    for name, value in {"heads": heads, "paths": paths}.items():
+        check_type(name, value, Iterable, "pass e.g. [(1, 6)] and [((0, 3), (1, 6), 'K')]")
     heads, paths = list(heads), list(paths)
     _check(model, heads, paths)
+    check_tokens(tokens, model.cfg)
+    if means is not None and means.shape != model.W_Q.shape[:2] + model.W_Q.shape[3:]:
+        rule = f"they must be [n_layers, n_heads, d_head] = {[*model.W_Q.shape[:2], model.cfg.d_head]}"
+        raise CourseError(f"means of shape {list(means.shape)}", rule, "take cache.z.mean((1, 3))")
+    if not model.cfg.n_layers:
+        return model.run_with_cache(tokens)
     x = model.W_E[tokens]
     resid, patterns, zs = [x], [], []
 
@@ -65,7 +73,9 @@ def pattern_without(
     model: AttentionOnlyTransformer, cache: Cache, later: Head, earlier: Sequence[Head], side: str
 ) -> Float[Tensor, "batch query key"]:
     """The later head's pattern when its path from some earlier heads, to its queries ("Q") or keys ("K"), is cut."""
-    _check(model, [], [(head, later, side) for head in earlier])
+    check_type("earlier", earlier, Sequence, "pass e.g. [(0, 3)]")
+    check_type("cache", cache, Cache, "pass the second value of model.run_with_cache(tokens)")
+    _check(model, [later], [(head, later, side) for head in earlier])
     if side == "V":
         raise CourseError("side 'V'", "values don't enter the pattern", "use 'Q' or 'K', or run_without")
     whole = cache.resid[later[0]]
@@ -84,7 +94,10 @@ def path_effects(
     "Q", "K": mean over queries of KL(pattern as it is ‖ pattern with the path cut), in nats, the first query left out.
     "V": ‖change of the head's output‖ / ‖its output‖ with patterns frozen.
     """
+    check_integer("layer", layer)
     _check(model, [], [((layer - 1, 0), (layer, 0), "K")])
+    check_tokens(tokens, model.cfg)
+    check_integer("the number of positions", tokens.shape[1], 2)  # the first query is left out
     heads, root = range(model.cfg.n_heads), model.cfg.d_head**0.5
     cache = model.run_with_cache(tokens)[1]
     written = [cache.head_out(layer - 1, head) for head in heads]
@@ -130,6 +143,8 @@ def streams_by_order(
     The paper's algorithm, patterns frozen: at step n every layer reads the embedding and what the layers before it
     wrote at step n − 1; at step 0 no head writes anything.
     """
+    check_tokens(tokens, model.cfg)
+    check_pattern(model, tokens, pattern)
     embedding, layers = model.W_E[tokens], range(model.cfg.n_layers)
     written, streams = [torch.zeros_like(embedding) for _ in layers], [embedding]
     for _ in layers:
@@ -146,6 +161,9 @@ def layer_output(
     layer: int,
 ) -> Float[Tensor, "batch pos d_model"]:
     """What all heads of a layer together write when they read `x`, patterns as given."""
+    check_stream(x, model.cfg)
+    check_pattern(model, x[..., 0], pattern)
+    check_integer("layer", layer, 0, model.cfg.n_layers - 1)
     return sum(through_head(model, x, pattern[layer, :, head], layer, head) for head in range(model.cfg.n_heads))
 
 
@@ -153,6 +171,11 @@ def stream_loss(
     model: AttentionOnlyTransformer, stream: Float[Tensor, "batch pos d_model"], tokens: Int[Tensor, "batch pos"]
 ) -> Float[Tensor, " batch"]:
     """Mean loss of each context, in nats, when `stream` is unembedded; the prediction at position 0 is left out."""
+    check_stream(stream, model.cfg)
+    check_tokens(tokens, model.cfg)
+    if stream.shape[:2] != tokens.shape or tokens.shape[1] < 3:
+        rule = "they must be of one batch and length, of 3 tokens at least"
+        raise CourseError(f"a stream {list(stream.shape)} and tokens {list(tokens.shape)}", rule, "cut both alike")
     losses = [
         F.cross_entropy(x[1:-1] @ model.W_U, answers[2:]) for x, answers in zip(stream, tokens.long(), strict=True)
     ]  # one context at a time: the logits of many would fill the memory
@@ -165,11 +188,14 @@ def _causal(scores: Float[Tensor, "... query key"]) -> Float[Tensor, "... query 
 
 
 def _check(model: AttentionOnlyTransformer, heads: list[Head], paths: list[tuple[Head, Head, str]]) -> None:
-    cfg = model.cfg
-    for layer, head in heads + [head for earlier, later, _ in paths for head in (earlier, later)]:
-        if not (0 <= layer < cfg.n_layers and 0 <= head < cfg.n_heads):
-            rule = f"this model has layers 0 to {cfg.n_layers - 1} and heads 0 to {cfg.n_heads - 1}"
-            raise CourseError(f"head {layer}.{head}", rule, "choose one of these")
+    check_model(model)
+    for path in paths:
+        if not isinstance(path, tuple | list) or len(path) != 3:
+            rule = "a path is (earlier head, later head, side)"
+            raise CourseError(f"path {path!r}", rule, "write e.g. ((0, 3), (1, 6), 'K')")
+    for head in heads + [head for earlier, later, _ in paths for head in (earlier, later)]:
+        check_pair(head)
+        check_head(model.cfg.n_layers, model.cfg.n_heads, *head)
     for earlier, later, side in paths:
         if side not in tuple(SIDES):
             raise CourseError(f"side {side!r}", f"a path ends in one of {', '.join(SIDES)}", "use 'Q', 'K' or 'V'")

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from course_utils.config import ModelConfig
-from course_utils.errors import CourseError
+from course_utils.errors import CourseError, check_integer, check_number, check_type, is_integer
 
 
 @dataclass
@@ -27,6 +27,7 @@ class Cache:
 
     def head_out(self, layer: int, head: int) -> Float[Tensor, "batch pos d_model"]:
         """What one head adds to the stream ([E21], "Attention Heads as Independent and Additive")."""
+        check_head(len(self.z), self.z.shape[2], layer, head)
         return self.z[layer, :, head] @ self.W_O[layer, head]
 
 
@@ -35,6 +36,7 @@ class AttentionOnlyTransformer(nn.Module):
 
     def __init__(self, cfg: ModelConfig):
         super().__init__()
+        check_type("cfg", cfg, ModelConfig, "pass e.g. ModelConfig(n_layers=2)")
         self.cfg = cfg
         L, H, M, D = cfg.n_layers, cfg.n_heads, cfg.d_model, cfg.d_head
         self.W_E = nn.Parameter(torch.zeros(cfg.d_vocab, M))
@@ -53,6 +55,8 @@ class AttentionOnlyTransformer(nn.Module):
 
         `positions` is the standard deviation of W_pos.
         """
+        check_integer("seed", seed)
+        check_number("positions", positions)
         model, generator = cls(cfg), torch.Generator().manual_seed(seed)
         spread = {"W_E": 0.5, "W_pos": positions, "W_O": cfg.d_model**-0.5 / max(1, 2 * cfg.n_layers) ** 0.5}
         with torch.no_grad():
@@ -96,6 +100,8 @@ class AttentionOnlyTransformer(nn.Module):
         self, x: Float[Tensor, "batch pos d_model"], layer: int
     ) -> Float[Tensor, "batch n_heads query key"]:
         """Scores before the softmax, divided by √d_head; −∞ where a key lies after its query."""
+        check_integer("layer", layer, 0, self.cfg.n_layers - 1)
+        check_stream(x, self.cfg)
         at = x + self.W_pos[: x.shape[1]]  # queries and keys read positions, values don't
         q = torch.einsum("bpm,hmd->bhpd", at, self.W_Q[layer])
         k = self.smeared(torch.einsum("bpm,hmd->bhpd", at, self.W_K[layer]), layer)
@@ -158,3 +164,26 @@ def check_tokens(tokens: Tensor, cfg: ModelConfig) -> None:
             f"this model knows 0 to {cfg.d_vocab - 1}",
             f"use load_tokenizer({cfg.d_vocab}), the model's own",
         )
+
+
+def check_stream(x: Tensor, cfg: ModelConfig) -> None:
+    """Raise CourseError unless `x` is a residual stream [batch, pos, d_model] of this model."""
+    shape = list(getattr(x, "shape", []))
+    if not isinstance(x, Tensor) or len(shape) != 3 or shape[2] != cfg.d_model or not 1 <= shape[1] <= cfg.n_ctx:
+        rule = f"it must be [batch, pos, d_model], with at most {cfg.n_ctx} positions and d_model = {cfg.d_model}"
+        raise CourseError(f"a stream of shape {shape}", rule, "take one of cache.resid")
+
+
+def check_head(n_layers: int, n_heads: int, layer: int, head: int) -> None:
+    """Raise CourseError unless a model of these sizes has this head."""
+    if not (is_integer(layer) and is_integer(head) and 0 <= layer < n_layers and 0 <= head < n_heads):
+        rule = f"this model has layers 0 to {n_layers - 1} and heads 0 to {n_heads - 1}"
+        raise CourseError(
+            f"head {layer}.{head}", rule if n_layers else "this model has no heads", "choose one of these"
+        )
+
+
+def check_model(model) -> None:
+    """Raise CourseError unless this has the sizes that a model of ours has."""
+    if not hasattr(model, "cfg"):
+        raise CourseError(f"model of type {type(model).__name__}", "it is no model", "pass what load_model gives")

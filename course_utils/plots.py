@@ -7,6 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyBboxPatch
 
+from course_utils.errors import CourseError, check_integer, check_number, check_titled
+
 # Okabe and Ito's palette, which readers with any colour vision can tell apart, in the order in which we use it.
 BLUE, ORANGE, GREEN, PURPLE, SKY, RED, YELLOW, BLACK = (
     "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#222222",
@@ -42,7 +44,7 @@ def use_style() -> None:
 
 def heatmap(values, rows: list[str], columns: list[str], *, label: str, centred=False, ax=None) -> Figure:
     """A table of numbers as colours, one row per name in `rows`; `centred` puts zero in mid-scale."""
-    values = np.asarray(values)
+    values = _numbers("values", values, (len(rows), len(columns)))
     if ax is None:
         _, ax = plt.subplots(figsize=(1.8 + 0.34 * len(columns), 1.6 + 0.17 * len(rows)))
     limit = np.abs(values).max()
@@ -57,8 +59,11 @@ def heatmap(values, rows: list[str], columns: list[str], *, label: str, centred=
 
 def tables(values: dict, names: list[str], *, label: str) -> Figure:
     """Tables with the same rows and columns side by side, on one colour scale; −∞ and NaN in grey."""
-    values = {title: np.asarray(table, dtype=float) for title, table in values.items()}
+    check_titled("values", values)
+    values = {title: _numbers(title, table, (len(names), len(names))) for title, table in values.items()}
     finite = np.concatenate([table[np.isfinite(table)] for table in values.values()])
+    if not finite.size:
+        raise CourseError("tables without a finite number", "there is nothing to draw", "look at how they were made")
     colours = plt.get_cmap(SEQUENTIAL).with_extremes(bad="#CCCCCC")
     size = 1.2 + 0.2 * len(names)
     fig, axes = plt.subplots(1, len(values), figsize=(size * len(values), size), sharey=True)
@@ -76,7 +81,12 @@ def tables(values: dict, names: list[str], *, label: str) -> Figure:
 
 def attention(patterns: dict, names: list[str] | None = None, *, label="attention", columns=4, top=None) -> Figure:
     """Patterns [query, key] by title, side by side on one colour scale; `names`, the tokens, name rows and columns."""
-    patterns = {title: np.asarray(pattern, dtype=float) for title, pattern in patterns.items()}
+    check_titled("patterns", patterns)
+    check_integer("columns", columns, 1)
+    if top is not None:
+        check_number("top", top)
+    named = None if names is None else (len(names), len(names))
+    patterns = {title: _numbers(title, pattern, named) for title, pattern in patterns.items()}
     top = top or max(np.nanmax(pattern) for pattern in patterns.values())
     columns, size = min(columns, len(patterns)), 1.9 if names is None else 0.9 + 0.17 * len(names)
     size = min(size, 9 / columns)  # wider than the page, and its words would shrink
@@ -107,6 +117,12 @@ def token_table(rows: list[str], groups: dict, *, label: str) -> Figure:
 
     Each cell shows a token, and its value by its shade, from 0 to the largest of the group.
     """
+    check_titled("groups", groups)
+    for title, group in groups.items():
+        if not isinstance(group, tuple | list) or len(group) != 2 or len(group[0]) != len(rows) or not rows:
+            rule = f"it must be (tokens, values), with a row of each for each of the {len(rows)} names"
+            raise CourseError(f"group {title!r}", rule, "give as many rows as names")
+        _numbers(title, group[1], (len(rows), len(group[0][0])))
     widest = [max(len(token) for row in tokens for token in row) for tokens, _ in groups.values()]
     counts = [len(tokens[0]) for tokens, _ in groups.values()]
     ratios = [count * (wide + 2) for count, wide in zip(counts, widest, strict=True)]
@@ -137,7 +153,11 @@ def complex_plane(eigenvalues: dict, baseline: dict | None = None, *, columns=4)
 
     `baseline`: others, by the same titles, drawn in grey behind them.
     """
-    eigenvalues = {title: np.asarray(values) for title, values in eigenvalues.items()}
+    check_titled("eigenvalues", eigenvalues)
+    check_integer("columns", columns, 1)
+    eigenvalues = {title: _numbers(title, values, ndim=1, kind=complex) for title, values in eigenvalues.items()}
+    if missing := [title for title in eigenvalues if baseline is not None and title not in baseline]:
+        raise CourseError(f"a baseline without {missing[0]!r}", "it needs the same titles", "add it, or leave it out")
     largest = max(np.abs(values).max() for values in eigenvalues.values())
     decades = 4  # what is smaller is drawn at the centre
     radius = lambda values: np.clip(np.log10(np.abs(values) / largest + 1e-30) + decades, 0, None)  # noqa: E731
@@ -166,6 +186,14 @@ def complex_plane(eigenvalues: dict, baseline: dict | None = None, *, columns=4)
 
 def histogram(values: dict, bins, *, xlabel: str, ylabel="number of heads", colours: dict | None = None) -> Figure:
     """Histograms by name on one axis. A name with more values than the first has its counts scaled to the first's."""
+    check_titled("values", values)
+    for name, these in values.items():
+        if not np.isfinite(_numbers(name, np.ravel(these), ndim=1)).all():
+            raise CourseError(
+                f"{name!r} with NaN or infinity", "only finite numbers are counted", "leave the others out"
+            )
+    if np.ndim(bins) == 0:
+        check_integer("bins", bins, 1)
     figure, ax = plt.subplots()
     first = len(np.ravel(next(iter(values.values()))))
     for number, (name, these) in enumerate(values.items()):
@@ -181,6 +209,7 @@ def histogram(values: dict, bins, *, xlabel: str, ylabel="number of heads", colo
 
 def architecture(n_heads: int) -> Figure:
     """The two-layer model drawn as one stream, left to right, that heads read from and add to."""
+    check_integer("n_heads", n_heads, 1)
     fig, ax = canvas(10.6, 3.7)
     arrow(ax, (0.75, 0.9), (9.5, 0.9), SKY, lw=7)
     box(ax, 0.55, 0.9, "tokens\n$t$")
@@ -232,6 +261,8 @@ def virtual_weights() -> Figure:
 
 def canvas(width: float, height: float) -> tuple[Figure, Axes]:
     """An empty sheet for a drawing, in its own units."""
+    for name, value in {"width": width, "height": height}.items():
+        check_number(name, value, least=0.1)
     fig, ax = plt.subplots(figsize=(0.75 * width, 0.75 * height))
     ax.set(xlim=(0, width), ylim=(0, height))
     ax.axis("off")
@@ -250,3 +281,16 @@ def arrow(ax, start: tuple, end: tuple, colour: str, path: str = "arc3", **line)
     """An arrow; `path` bends it, as matplotlib's connection styles do."""
     style = {"arrowstyle": "-|>", "lw": 1.5, "color": colour, "connectionstyle": path, "shrinkA": 0, "shrinkB": 0}
     ax.annotate("", end, start, arrowprops=style | line)
+
+
+def _numbers(title: str, values, shape: tuple | None = None, ndim: int = 2, kind: type = float) -> np.ndarray:
+    """The values as an array of floats. Raises CourseError unless they are numbers of this shape, not empty."""
+    try:
+        array = np.asarray(values, dtype=kind)
+    except (TypeError, ValueError, RuntimeError) as error:
+        rule = "they must be numbers, in rows of one length, without gradients"
+        raise CourseError(f"{title}: values of type {type(values).__name__}", rule, "see .detach()") from error
+    if array.ndim != ndim or not array.size or shape not in (None, array.shape):
+        rule = f"they must be of shape {list(shape)}, as the names are" if shape else f"they must have {ndim} axes"
+        raise CourseError(f"{title}: values of shape {list(array.shape)}", rule + ", not empty", "check both")
+    return array

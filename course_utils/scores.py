@@ -13,8 +13,8 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from course_utils.corpus import common_tokens
-from course_utils.errors import CourseError
-from course_utils.model import AttentionOnlyTransformer
+from course_utils.errors import CourseError, check_integer, check_type, is_integer
+from course_utils.model import AttentionOnlyTransformer, check_model
 
 EARLY, LATE = slice(32, 64), slice(192, 255)  # positions that the in-context score compares, at context 256
 
@@ -36,6 +36,7 @@ def loss_by_position(
 
 def mean_loss(model: AttentionOnlyTransformer, windows: Int[Tensor, "n n_ctx"]) -> float:
     """Mean loss over all predictions but those made at position 0, from the start token alone."""
+    _check_windows(windows, least=3)
     return loss_by_position(model, windows)[:, 1:].double().mean().item()
 
 
@@ -47,7 +48,9 @@ def repeated_tokens(
     N is uniform in shortest…longest: a fixed N would let a head pass that looks a fixed number of tokens back. Tokens
     are uniform over the common ones. Shorter sequences are filled up with start tokens at the end.
     """
-    if not 1 <= shortest <= longest:
+    check_integer("n", n, 1)
+    check_integer("seed", seed)
+    if not (is_integer(shortest) and is_integer(longest) and 1 <= shortest <= longest):
         raise CourseError(f"repeats of {shortest} to {longest}", "1 ≤ shortest ≤ longest must hold", "use 40 and 100")
     generator = torch.Generator().manual_seed(seed)
     lengths = torch.randint(shortest, longest + 1, (n,), generator=generator)
@@ -64,6 +67,8 @@ def prefix_matching_scores(
     model: AttentionOnlyTransformer, n: int = 64, shortest: int = 40, longest: int = 100, seed: int = 0, batch: int = 16
 ) -> Float[Tensor, "n_layers n_heads"]:
     """Mean attention, over the second copy, from each token to the successors of its earlier occurrences [O22]."""
+    check_model(model)
+    check_integer("batch", batch, 1)
     longest = min(longest, (model.cfg.n_ctx - 1) // 2)
     tokens, lengths = repeated_tokens(model.cfg.d_vocab, n, min(shortest, longest), longest, seed)
     total, count = 0.0, 0
@@ -79,6 +84,7 @@ def prefix_matching_scores(
 
 def successors(tokens: Int[Tensor, "batch pos"]) -> Tensor:
     """[batch, query, key]: true where the key follows an earlier occurrence of the query's token."""
+    _check_windows(tokens, least=1)
     same = tokens[:, :, None] == tokens[:, None, :]  # same[q, j]: token q equals token j
     earlier = same & torch.ones_like(same[0]).tril(-1)  # j < q
     return F.pad(earlier, (1, 0))[:, :, :-1]  # key j + 1
@@ -89,6 +95,7 @@ def previous_token_scores(
     model: AttentionOnlyTransformer, windows: Int[Tensor, "n n_ctx"], batch: int = 4
 ) -> Float[Tensor, "n_layers n_heads"]:
     """Mean of pattern[i, i − 1] over i ≥ 2 on text."""
+    _check_windows(windows, least=3)
     total = 0.0
     for tokens in _batches(model, windows, batch):
         pattern = model.run_with_cache(tokens)[1].pattern
@@ -111,6 +118,11 @@ def in_context_score(
 
 def late_less_early(losses: Float[Tensor, "n n_ctx_minus_1"]) -> Float[Tensor, " n"]:
     """Of each window: mean loss late in the context less that early in it."""
+    check_type("losses", losses, Tensor, "take them from loss_by_position")
+    if losses.ndim != 2:
+        raise CourseError(
+            f"losses of shape {list(losses.shape)}", "they must be [n, n_ctx - 1]", "see loss_by_position"
+        )
     if losses.shape[1] < LATE.stop:
         rule = f"the score compares positions {EARLY.start}…{EARLY.stop - 1} and {LATE.start}…{LATE.stop - 1}"
         raise CourseError(f"losses at {losses.shape[1]} positions", rule, "use windows of 256 tokens")
@@ -121,6 +133,14 @@ def bootstrap(
     values: Float[Tensor, " n"], document: Int[Tensor, " n"], draws: int = 1000, seed: int = 0
 ) -> tuple[float, float]:
     """95 % interval of the mean of `values` when whole documents are drawn again with replacement."""
+    check_integer("draws", draws, 1)
+    check_integer("seed", seed)
+    shapes = list(np.shape(values)), list(np.shape(document))
+    if shapes[0] != shapes[1] or len(shapes[0]) != 1 or not shapes[0][0]:
+        rule = "they must be two rows of one length, not empty"
+        raise CourseError(f"values and documents of shapes {shapes[0]} and {shapes[1]}", rule, "see window_documents")
+    if np.asarray(values).dtype.kind not in "biuf":
+        raise CourseError("values that are no numbers", "their mean is taken", "pass losses or differences of losses")
     _, index = np.unique(np.asarray(document), return_inverse=True)
     sums, sizes = np.bincount(index, weights=np.asarray(values, dtype=float)), np.bincount(index)
     drawn = np.random.default_rng(seed).integers(len(sums), size=(draws, len(sums)))
@@ -129,8 +149,14 @@ def bootstrap(
 
 
 def _batches(model: AttentionOnlyTransformer, windows: Tensor, size: int) -> Iterator[Tensor]:
-    if windows.ndim != 2 or not len(windows):
-        raise CourseError(
-            f"windows of shape {list(windows.shape)}", "they must be [n, n_ctx], not empty", "use windows()"
-        )
+    check_model(model)
+    check_integer("batch", size, 1)
+    _check_windows(windows, least=2)
     return (part.to(model.W_E.device) for part in windows.split(size))
+
+
+def _check_windows(windows: Tensor, least: int) -> None:
+    check_type("windows", windows, Tensor, "use windows()")
+    if windows.ndim != 2 or not len(windows) or windows.shape[1] < least:
+        rule = f"they must be [n, n_ctx], not empty, with n_ctx ≥ {least}"
+        raise CourseError(f"windows of shape {list(windows.shape)}", rule, "use windows()")

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from course_utils import corpus
 from course_utils.circuits import ov_circuit, qk_circuit
-from course_utils.errors import CourseError
+from course_utils.errors import CourseError, check_integer, check_type
 from course_utils.factored import BLOCK, FactoredMatrix
-from course_utils.model import AttentionOnlyTransformer
+from course_utils.model import AttentionOnlyTransformer, check_model
 
 SPAN = 255  # how many tokens before the destination the source may stand
 SHIPPED = "skip-trigrams.json"
@@ -45,6 +45,7 @@ def circuits_of_common_tokens(
     model: AttentionOnlyTransformer, layer: int, head: int
 ) -> tuple[FactoredMatrix, FactoredMatrix, Int[Tensor, " n"]]:
     """QK circuit [destination, source], as scores, and OV circuit [source, out], of the common tokens; and these."""
+    check_model(model)
     tokens = corpus.common_tokens(model.cfg.d_vocab).to(model.W_E.device)
     qk = qk_circuit(model, layer, head, centred=True).take(tokens, tokens)
     ov = ov_circuit(model, layer, head, centred=True).take(tokens, tokens)
@@ -57,7 +58,7 @@ def per_source(qk: FactoredMatrix, ov: FactoredMatrix, k: int) -> SkipTrigrams:
 
     qk: [destination, source]; ov: [source, out].
     """
-    _check_tables(qk, ov)
+    _check_tables(qk, ov, k)
     looked, outs = (m.row_topk(min(k, m.shape[1])) for m in (qk.T, ov))
     return pair(torch.arange(len(ov.A), device=ov.A.device), looked, outs, k)
 
@@ -69,7 +70,7 @@ def largest(qk: FactoredMatrix, ov: FactoredMatrix, k: int) -> SkipTrigrams:
     No skip-trigram of a source is above the product of its two largest entries: sources are taken in the order of that
     bound, until it falls below the k-th value found.
     """
-    _check_tables(qk, ov)
+    _check_tables(qk, ov, k)
     bound = (qk.T.row_topk(1)[0].clamp(min=0) * ov.row_topk(1)[0].clamp(min=0)).flatten()
     found, least = [], 0.0
     for source in bound.argsort(descending=True).split(BLOCK // 4):
@@ -110,6 +111,12 @@ def count(
     An occasion: `destination`, with `source` among the `span` tokens before it in the same document, and any token
     after it but a start token.
     """
+    corpus.check_ids(ids, 2**16)
+    _check_triples(2**16, source, destination, out)
+    check_integer("span", span, 1)
+    if not len(ids) or not len(source):
+        rule = "there must be one of each at least"
+        raise CourseError(f"{len(source)} triples in a text of {len(ids)} tokens", rule, "pass a text and triples")
     ids = np.asarray(ids)
     order = np.argsort(ids.astype(np.uint16), kind="stable")  # positions, token by token
     ends = np.cumsum(np.bincount(ids, minlength=1 + max(int(t.max()) for t in (source, destination))))
@@ -139,6 +146,10 @@ def lift(
 
     NaN without an occasion, and where `out` never follows `destination` at all.
     """
+    _check_triples(4096, destination, out)
+    if not len(occasions) == len(hits) == len(out):
+        rule = "there must be one number of each for each triple"
+        raise CourseError(f"{len(occasions)} occasions and {len(hits)} hits of {len(out)} triples", rule, "see count")
     bigrams, rows, columns = corpus.bigram_counts(), destination.numpy().copy(), out.numpy().copy()
     base = bigrams[rows, columns] / bigrams.sum(1)[rows]
     return (hits / occasions) / torch.as_tensor(base)
@@ -149,6 +160,9 @@ def control_sources(source: Int[Tensor, " n"], destination: Int[Tensor, " n"], o
     counts, tokens = corpus.token_counts(), corpus.common_tokens()
     ranked = tokens[counts[tokens].argsort(stable=True)].tolist()
     rank = {token: place for place, token in enumerate(ranked)}
+    _check_triples(4096, source, destination, out)
+    if rare := sorted(set(source.tolist()) - set(rank)):
+        raise CourseError(f"source {rare[0]}", "it was seen less than 100 times in training", "see common_tokens")
     swapped = []
     for three in zip(*(t.tolist() for t in (source, destination, out)), strict=True):
         place = rank[three[0]]
@@ -159,6 +173,8 @@ def control_sources(source: Int[Tensor, " n"], destination: Int[Tensor, " n"], o
 
 def listed(model: AttentionOnlyTransformer, ids: Int[Tensor, " n_tokens"], k: int) -> dict[str, list]:
     """The k largest skip-trigrams of each head of layer 0, their controls, and the counts of both in a text."""
+    check_model(model)
+    check_integer("n_layers", model.cfg.n_layers, 1)
     model = copy.deepcopy(model).double()  # so that the order is the same on every machine
     heads = [of_head(model, 0, head, k) for head in range(model.cfg.n_heads)]
     values, source, destination, out = (torch.cat(fields).cpu() for fields in zip(*heads, strict=True))
@@ -184,7 +200,19 @@ def shipped() -> dict[str, Tensor]:
     return {name: torch.tensor(column) for name, column in json.loads(corpus.read(SHIPPED)).items()}
 
 
-def _check_tables(qk: FactoredMatrix, ov: FactoredMatrix) -> None:
+def _check_tables(qk: FactoredMatrix, ov: FactoredMatrix, k: int) -> None:
+    check_integer("k", k, 1)
+    for table in (qk, ov):
+        check_type("a table", table, FactoredMatrix, "see circuits_of_common_tokens")
     if qk.shape[1] != ov.shape[0]:
         rule = "they must be [destination, source] and [source, out] over the same sources"
         raise CourseError(f"tables of shapes {list(qk.shape)} and {list(ov.shape)}", rule, "check their order")
+
+
+def _check_triples(d_vocab: int, *columns: Tensor) -> None:
+    for column in columns:
+        check_type("a column of tokens", column, Tensor, "pass tensors")
+        corpus.check_ids(column, d_vocab)
+    if len({len(column) for column in columns}) > 1:
+        lengths = [len(column) for column in columns]
+        raise CourseError(f"tokens of lengths {lengths}", "there must be as many of each", "cut them alike")

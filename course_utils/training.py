@@ -23,8 +23,8 @@ from tqdm.auto import tqdm
 from course_utils import checkpoints, circuits, corpus, scores
 from course_utils.config import RECIPES, ModelConfig, TrainConfig
 from course_utils.device import choose_device, fast_products, product_dtype
-from course_utils.errors import CourseError, check_integer, check_number
-from course_utils.model import AttentionOnlyTransformer
+from course_utils.errors import CourseError, check_integer, check_number, check_type
+from course_utils.model import AttentionOnlyTransformer, check_tokens
 
 # The text whose attention patterns are kept through training: names come back, so there is something to induce.
 FIXED_TEXT = """def mean(values):
@@ -93,6 +93,10 @@ class HeadMuon(torch.optim.Optimizer):
 
 def orthogonalise(X: Float[Tensor, "*batch rows columns"], steps: int = 5) -> Float[Tensor, "*batch rows columns"]:
     """Roughly U Vᵀ of X = U S Vᵀ: every direction alike. Newton-Schulz iteration [jordan2024]."""
+    if not isinstance(X, Tensor) or X.ndim < 2:
+        raise CourseError(
+            f"X of type {type(X).__name__}", "it must be a tensor of matrices", "give it two axes or more"
+        )
     a, b, c = 3.4445, -4.775, 2.0315
     tall = X.shape[-2] > X.shape[-1]
     X = X.mT if tall else X
@@ -141,6 +145,7 @@ class Optimiser:
 
 def sample_windows(ids: Tensor, starts: Tensor, n_ctx: int, cfg: TrainConfig, step: int) -> Int[Tensor, "batch n_ctx"]:
     """The windows of one step: a function of seed and step alone."""
+    check_integer("the number of starts", len(starts), 1)
     generator = torch.Generator().manual_seed(cfg.seed * 1_000_003 + step)
     return corpus.windows(ids, n_ctx, starts[torch.randint(len(starts), (cfg.batch,), generator=generator)])
 
@@ -151,6 +156,9 @@ def next_token_loss(model: AttentionOnlyTransformer, tokens: Int[Tensor, "batch 
     Measured in bf16 on two CPU cores at 4 064 × 384 × 4 096: 72 ms forward and backward, against 83 ms for
     `linear_cross_entropy` (whose loss is then bf16 too) and 243 ms for its own chunks.
     """
+    check_tokens(tokens, model.cfg)
+    check_integer("the number of positions", tokens.shape[1], 3)  # the start token's prediction is left out
+    check_integer("chunk", chunk, 1)
     with fast_products(tokens.device):
         x, target = model.stream(tokens)[:, 1:-1].flatten(0, 1), tokens[:, 2:].flatten()
         total = x.new_zeros((), dtype=torch.float32)
@@ -171,6 +179,9 @@ def train(
     fallen, and whose weight decay may be another. `stop_at` ends early, as an interruption would. Under torchrun each
     process takes its part of each batch.
     """
+    checkpoints.check_name(name)
+    check_type("model_cfg", model_cfg, ModelConfig, "see RECIPES")
+    check_type("cfg", cfg, TrainConfig, "see RECIPES")
     rank, world = _join_processes()
     device, reason = choose_device()
     state_path, out = Path(out) / f"{name}.state.safetensors", Path(out)
@@ -238,6 +249,7 @@ def train(
 
 def snapshot_steps(steps: int, n: int = 40) -> set[int]:
     """Some 40 steps, closer together early in the run."""
+    check_integer("steps", steps, 1)
     return {0, *np.unique(np.geomspace(1, steps, n).round().astype(int)).tolist()}
 
 
@@ -277,6 +289,7 @@ def train_zero_layer(cfg: TrainConfig, out: Path, command: str = "") -> Attentio
 
     Its number of steps was chosen on a part of the training text that was held out; chapter 2 shows how.
     """
+    check_type("cfg", cfg, TrainConfig, "see RECIPES")
     checkpoints.check_writable(out)
     began = time.perf_counter()
     print(f"training zero-layer on {choose_device().reason}")
@@ -302,7 +315,7 @@ def train_on_bigrams(
     counts = corpus.bigram_counts() if counts is None else counts
     for table in (counts, holdout):
         if table is not None:
-            corpus.check_counts(table)
+            corpus.check_counts(table, counts.shape[0])
     device = choose_device().device
     model = AttentionOnlyTransformer.init(ModelConfig(n_layers=0, d_model=d_model, d_vocab=counts.shape[0]), seed)
     model = model.to(device)

@@ -43,7 +43,7 @@ def build(out: Path, site: Path, root: Path = notebooks.ROOT) -> None:
     """Everything, into an emptied folder `out`."""
     if not (site / "index.html").exists():
         raise CourseError(f"{site}", "there is no built site", "run `make book` first")
-    if out.exists() and any(out.iterdir()) and not (out / "SHA256SUMS").exists():
+    if out.is_file() or (out.exists() and any(out.iterdir()) and not (out / "SHA256SUMS").exists()):
         raise CourseError(f"{out}", "it is emptied first, and is no folder of this command's", "name another one")
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
