@@ -233,7 +233,7 @@ export function render({ model, el }) {
       const [loss, previous, prefix, context] = charts.map(({ value }) => value.textContent);
       say(
         `Step ${run.steps[at]}: loss ${loss}, previous-token ${previous}, prefix matching ${prefix}, in-context ${context}`,
-        ` (measured at ${shown(run.measured[nearest()], 2)} M).`,
+        ` (measured at ${shown(run.measured[nearest()], 2)}\u00a0M).`,
       );
     }
   }
