@@ -18,7 +18,6 @@ import shlex
 import statistics
 import sys
 import time
-import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from importlib.metadata import version
@@ -32,37 +31,12 @@ from torch import Tensor, nn
 from course_utils import corpus
 from course_utils.config import ModelConfig, TrainConfig
 from course_utils.device import choose_device
+from course_utils.interop import to_transformer_lens
 from course_utils.model import AttentionOnlyTransformer
 from course_utils.training import HeadMuon, Optimiser, next_token_loss, sample_windows
 
 SIZES = ModelConfig(n_layers=2)  # 12 heads of 32, width 384, vocabulary 4096, context 256
 WARM_UP, RUN = 3, 5  # steps before timing; timed steps a side before the next one's turn
-
-
-def hooked_transformer(ours: AttentionOnlyTransformer) -> nn.Module:
-    """A HookedTransformer with our weights; its biases are zero and stay so."""
-    warnings.filterwarnings("ignore", category=DeprecationWarning)
-    from transformer_lens import HookedTransformer, HookedTransformerConfig
-
-    cfg = ours.cfg
-    theirs = HookedTransformer(
-        HookedTransformerConfig(
-            n_layers=cfg.n_layers, n_heads=cfg.n_heads, d_model=cfg.d_model, d_head=cfg.d_head, d_vocab=cfg.d_vocab,
-            n_ctx=cfg.n_ctx, attn_only=True, normalization_type=None, positional_embedding_type="shortformer",
-            device=str(ours.W_E.device),
-        )
-    )  # fmt: skip
-    with torch.no_grad():
-        for name, weight in theirs.named_parameters():
-            if ".b_" in name:
-                weight.zero_().requires_grad_(False)
-        theirs.embed.W_E.copy_(ours.W_E)
-        theirs.pos_embed.W_pos.copy_(ours.W_pos)
-        theirs.unembed.W_U.copy_(ours.W_U)
-        for layer, block in enumerate(theirs.blocks):
-            for name in ("W_Q", "W_K", "W_V", "W_O"):
-                getattr(block.attn, name).copy_(getattr(ours, name)[layer])
-    return theirs
 
 
 class HookedOptimiser:
@@ -115,7 +89,7 @@ class Side:
 def sides(cfg: TrainConfig, device: torch.device) -> list[Side]:
     """Ours; HookedTransformer in float32, as one finds it; and the same under bf16 autocast."""
     start = AttentionOnlyTransformer.init(SIZES, cfg.seed).to(device)
-    hooked = {bf16: hooked_transformer(start) for bf16 in (False, True)}
+    hooked = {bf16: to_transformer_lens(start) for bf16 in (False, True)}
     tokens = torch.arange(2 * SIZES.n_ctx, device=device).view(2, -1)
     with torch.no_grad():
         torch.testing.assert_close(hooked[False](tokens), start(tokens), rtol=0, atol=1e-3)

@@ -25,6 +25,17 @@ def test_ruff_finds_nothing(root):
     assert result.returncode == 0, result.stdout
 
 
+def test_no_word_is_misspelt(root):
+    """codespell, with the words that are meant so in pyproject.toml."""
+    endings = (".md", ".py", ".ipynb", ".js", ".bib", ".cff", ".yml", ".toml")
+    made = {"vendor", "_build", "dist", ".venv", "weights", "data"}
+    files = [path.relative_to(root) for path in sorted(root.rglob("*")) if path.suffix in endings]
+    files = [str(path) for path in files if not made & set(path.parts) and path.parts[0][0] != "."]
+    assert len(files) > 100
+    result = subprocess.run([tool("codespell"), *files], cwd=root, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout
+
+
 def test_the_scripts_are_formatted_and_lint_free(root):
     if not (biome := shutil.which("biome", path=str(Path(sys.executable).parent))):
         pytest.skip("biome is installed on Linux with x86-64 only (requirements.txt)")

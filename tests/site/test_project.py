@@ -1,0 +1,94 @@
+"""What a contributor relies on: the guide names what exists, and citation, licences and workflows are in order."""
+
+import json
+import re
+import tomllib
+
+import pytest
+import yaml
+
+from course_utils import checkpoints
+
+
+def test_the_citation_has_what_the_format_asks_for(root):
+    """Citation File Format 1.2: required keys, and the version of the package."""
+    citation = yaml.safe_load((root / "CITATION.cff").read_text("utf-8"))
+    assert {"cff-version", "message", "title", "authors"} <= set(citation)
+    assert citation["cff-version"] == "1.2.0" and citation["type"] == "software"
+    holder = re.search(r"Copyright \(c\) \d+ (.+)", (root / "LICENSE").read_text("utf-8"))[1]
+    assert citation["authors"] == [{"name": holder}]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", citation["date-released"])
+    project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
+    assert citation["version"] == project["version"] and citation["license"] == project["license"]
+    assert f"\n## {project['version']}\n" in (root / "CHANGELOG.md").read_text("utf-8")
+
+
+def test_the_guide_names_what_exists(root):
+    guide = (root / "CONTRIBUTING.md").read_text("utf-8")
+    made = {"_build/", "dist/", "course_utils/weights/NAME.json"}
+    named = (
+        set(re.findall(r"`((?:book|course_utils|tests|benchmarks|\.ci|\.github|_build|dist)/[\w./-]*)`", guide)) - made
+    )
+    assert len(named) > 8
+    assert [name for name in sorted(named) if not (root / name).exists() and "NN" not in name] == []
+    makefile = (root / "Makefile").read_text("utf-8")
+    for target in set(re.findall(r"`make ([\w-]+)`", guide)):
+        assert re.search(rf"^{target}:", makefile, re.M), target
+
+
+def test_each_derived_file_of_the_readme_is_in_the_guide(root):
+    rows = re.findall(r"^\| (`[^|]+|ids[^|]+) \| [^|]+ \| [^|]+ \|$", (root / "README.md").read_text("utf-8"), re.M)
+    guide = (root / "CONTRIBUTING.md").read_text("utf-8")
+    assert [row for row in rows if f"| {row} |" not in guide] == []
+
+
+@pytest.mark.parametrize("name", ["test", "site", "release"])
+def test_a_workflow_uses_the_commands_of_the_repository(root, name):
+    text = (root / f".github/workflows/{name}.yml").read_text("utf-8")
+    workflow = yaml.safe_load(text)
+    (job,) = workflow["jobs"].values()
+    commands = [step["run"] for step in job["steps"] if "run" in step]
+    assert {"test": ".ci/run", "site": "make book", "release": "make workshop"}[name] in commands
+    assert not re.search(r"pip install|https?://", text)  # what is installed stands in the Makefile and .ci/run
+
+
+def test_issue_templates_are_forms(root):
+    forms = sorted(root.glob(".github/ISSUE_TEMPLATE/*.yml"))
+    assert [path.stem for path in forms] == ["bug", "chapter", "config", "idea"]
+    for path in forms:
+        form = yaml.safe_load(path.read_text("utf-8"))
+        if path.stem != "config":
+            assert form["name"] and form["description"]
+            assert any(part.get("validations", {}).get("required") for part in form["body"])
+
+
+def test_every_source_of_the_text_has_its_licence(root):
+    data = root / "course_utils/data"
+    sources = json.loads((data / "sources.json").read_text("utf-8"))
+    entries = sources.values() if isinstance(sources, dict) else sources
+    names = [entry["name"] for entry in entries] if all("name" in e for e in entries) else list(sources)
+    readme = (data / "README.md").read_text("utf-8")
+    licences = " ".join(path.name.lower() for path in (data / "licenses").iterdir())
+    assert len(names) >= 9
+    for name in names:
+        assert re.search(rf"(?i)\| `?{name}`? \|", readme), name
+        assert name.lower() in licences, name
+
+
+def test_the_keys_of_the_weights_are_the_documented_ones(root):
+    """course_utils/weights/README.md lists them with their shapes."""
+    readme = (root / "course_utils/weights/README.md").read_text("utf-8")
+    documented = re.search(r"Keys of the weights.*?(?=`course_utils\.load_model)", readme, re.S)[0]
+    shapes, waiting = {}, []
+    for names, shape in re.findall(r"`(W_\w+)(?: \[([^\]]+)\])?`", documented):
+        waiting.append(names)
+        if shape:
+            shapes |= dict.fromkeys(waiting, shape)
+            waiting = []
+    for name in checkpoints.SHIPPED:
+        card = checkpoints.load_card(name)
+        sizes = card["config"] | {"L": card["config"]["n_layers"], "H": card["config"]["n_heads"]}
+        tensors = checkpoints.read_tensors(checkpoints.WEIGHTS / f"{name}.safetensors", card["sha256"])
+        assert {key: list(value.shape) for key, value in tensors.items()} == {
+            key: [sizes[axis.strip()] for axis in shape.split(",")] for key, shape in shapes.items()
+        }, name
