@@ -279,7 +279,7 @@ export function render({ model, el }) {
     paths,
   );
   const bench = controls(
-    "Text",
+    "Model and text",
     which,
     sample("Random repeats", () => repeats(model.get("words"))),
     ...Object.entries(model.get("samples")).map(([name, text]) => sample(name, () => /** @type {string} */ (text))),
@@ -575,7 +575,7 @@ export function render({ model, el }) {
         make(
           "tr",
           {},
-          ...["token", "probability", "with everything on"].map((words) => make("th", { scope: "col" }, words)),
+          ...["token", "probability", "everything on"].map((words) => make("th", { scope: "col" }, words)),
         ),
       ),
       make("tbody", {}, ...rows),
@@ -585,7 +585,7 @@ export function render({ model, el }) {
     said.say(
       ...(at + 1 < n
         ? [
-            "There comes ",
+            "Next comes ",
             ...place(at + 1),
             `: loss ${loss(latest())}`,
             result?.changed ? `, with everything on ${loss(result.whole)}. ` : ". ",

@@ -1,0 +1,441 @@
+"""The induction lab in a real browser: its numbers are PyTorch's, and its controls do what they say."""
+
+import random
+import sys
+import unicodedata
+
+import numpy as np
+import pytest
+import torch
+from hostile import HOSTILE
+from test_explorables_live import GROUNDS, TELEPHONE, page_of
+from visits import serve
+
+from course_utils.checkpoints import load_model
+from course_utils.corpus import documents, load_text, load_tokenizer
+from course_utils.explorables import induction_lab
+from course_utils.explorables.induction_lab import losses, repeated_pairs, ship, tokenizer_data, worker_source
+from course_utils.interventions import run_without
+
+pytestmark = pytest.mark.browser
+
+TOKENIZER = load_tokenizer()
+TEXT = "def read(path):\n    return open(path).read()\n\n\ndef read(path):\n"
+IDS = [TOKENIZER.start_id, *TOKENIZER.encode(TEXT)]
+# The same modules, run by the page: numbers in bulk, which no reader asks for.
+NUMBERS = """<!doctype html><title>Numbers</title><script>{source};
+window.lab = {{ Tokenizer, Model, Run, half, predictions }};
+const bytes = async name => (await fetch(name)).arrayBuffer();
+const model = async name => new Model(await bytes(`lab/${{name}}.safetensors`));
+const apart = (a, b) => a.reduce((most, x, i) => Math.max(most, Math.abs(x - b[i])), a.length === b.length ? 0 : NaN);
+</script>"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lab")
+    ship(folder / "lab")
+    html = induction_lab("lab")._repr_html_()
+    for theme in GROUNDS:
+        (folder / f"{theme}.html").write_text(page_of(html, theme=theme), "utf-8")
+    (folder / "numbers.html").write_text(NUMBERS.format(source=worker_source()), "utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(folder):
+    with serve(folder) as address:
+        yield address
+
+
+@pytest.fixture
+def numbers(visit, address):
+    """A page that has the lab's modules."""
+    return visit(address).open("numbers.html")
+
+
+# --- the same numbers as PyTorch ---
+
+
+@pytest.mark.parametrize(("name", "count"), [("two-layer", 100), ("one-layer", 12), ("zero-layer", 12)])
+def test_logits(numbers, folder, name, count):
+    model, text, draw = load_model(name, "cpu"), load_text("validation").tolist(), random.Random(count)
+    contexts = []
+    for number in range(count):
+        if number % 4 == 3:  # what nobody wrote
+            ids = TOKENIZER.encode("".join(draw.choices([t for t in HOSTILE if t != "\ud800"], k=3)))[:30]
+        else:
+            start = draw.randrange(len(text) - 300)
+            ids = [token for token in text[start : start + draw.randrange(1, 24)] if token != TOKENIZER.start_id]
+        contexts.append([TOKENIZER.start_id, *ids])
+    contexts[0] = [TOKENIZER.start_id, *[token for token in text[5000:5300] if token][:255]]  # a full context
+    with torch.no_grad():
+        logits = [model(torch.tensor([ids]))[0].numpy().ravel() for ids in contexts]
+    np.concatenate(logits).astype("<f4").tofile(folder / "logits.bin")
+    worst = numbers.evaluate(
+        """async ([name, contexts]) => {
+        const [run, wanted] = [new lab.Run(await model(name)), new Float32Array(await bytes('logits.bin'))];
+        let [at, worst] = [0, 0];
+        for (const ids of contexts) {
+            const logits = run.forward(ids);
+            worst = Math.max(worst, apart(logits, wanted.subarray(at, at += logits.length)));
+        }
+        return at === wanted.length ? worst : -1;
+    }""",
+        [name, contexts],
+    )
+    assert 0 <= worst < 1e-3
+    assert worst < 1e-4, "in practice it is a hundredth of that"
+
+
+def lines() -> list[str]:
+    """Lines of text that ships, and lines that nobody wrote."""
+    real = [line for ids in documents(load_text("validation")) for line in TOKENIZER.decode(ids).splitlines(True)]
+    draw = random.Random(0)
+    known = [chr(c) for c in range(sys.maxunicode + 1) if unicodedata.category(chr(c)) not in ("Cs", "Cn", "Co")]
+    often = [*"ab1 \t\n\r'", "'s", "'ll", "  ", "\x85", "\xa0", "\ufeff", "\u2028", "\u3000", "\u200d", "é", "e\u0301"]
+    often += ["👩", "🏳️", "🇩🇪", "日本", "שלום", "\x00", "<|start|>"]
+    made = ["".join(draw.choice(often if draw.random() < 0.7 else known) for _ in range(24)) for _ in range(4000)]
+    return [*draw.sample(real, 6000), *made, *(text for text in HOSTILE if text != "\ud800")]
+
+
+def test_tokens_of_ten_thousand_lines(numbers):
+    given = lines()
+    wanted = [TOKENIZER.encode(line) for line in given]
+    got = numbers.evaluate(
+        "([data, lines]) => { const it = new lab.Tokenizer(data); return lines.map(line => it.encode(line)); }",
+        [tokenizer_data(), given],
+    )
+    wrong = [line for line, mine, its in zip(given, wanted, got, strict=True) if mine != its]
+    assert (wrong[:5], len(given) >= 10_000) == ([], True)
+
+
+def test_tokens_are_shown_alike(numbers):
+    got = numbers.evaluate(
+        "data => { const it = new lab.Tokenizer(data); return it.spelled.map((_, id) => it.show(id)); }",
+        tokenizer_data(),
+    )
+    assert got == [TOKENIZER.show(token) for token in range(TOKENIZER.d_vocab)]
+
+
+def test_half_precision(numbers):
+    got = numbers.evaluate("Array.from({ length: 65536 }, (_, bits) => String(lab.half(bits)))")
+    wanted = np.arange(65536, dtype="<u2").view("<f2").astype("<f8")
+    np.testing.assert_array_equal(np.array([float(text.replace("Infinity", "inf")) for text in got]), wanted)
+
+
+CASES = [
+    {},
+    {"heads": [(0, 8)]},
+    {"heads": [(0, 8), (1, 1)]},
+    {"heads": [(1, 1), (1, 10)]},
+    {"paths": [((0, 8), (1, 1), "K")]},
+    {"paths": [((0, 8), (1, 1), "K"), ((0, 5), (1, 1), "K"), ((0, 8), (1, 9), "K")]},
+    {"heads": [(0, 3)], "paths": [((0, 8), (1, 1), "K")]},
+    {"heads": [(0, 8)], "paths": [((0, 8), (1, 1), "K")]},  # what is not written cannot be taken away twice
+    {"heads": [(layer, head) for layer in range(2) for head in range(12)]},
+    {},
+]
+
+
+def test_switches(numbers):
+    """One run goes from case to case, as the reader does."""
+    model = load_model("two-layer", "cpu")
+    offs = [{"heads": case.get("heads", []), "paths": [[a, b] for a, b, _ in case.get("paths", [])]} for case in CASES]
+    got = numbers.evaluate(
+        """async ([ids, offs]) => {
+        const run = new lab.Run(await model('two-layer'));
+        return offs.map(off => {
+            const logits = [...run.forward(ids, off)].filter((_, i) => i % 37 === 0);
+            const patterns = [[0, 8], [1, 1], [1, 9]].map(head => ids.map((_, q) => [...run.attention(...head, q)]));
+            return { logits, patterns };
+        });
+    }""",
+        [IDS, offs],
+    )
+    for case, its in zip(CASES, got, strict=True):
+        with torch.no_grad():
+            logits, cache = run_without(model, torch.tensor([IDS]), **case)
+        np.testing.assert_allclose(its["logits"], logits.flatten()[::37], atol=1e-4)
+        for (layer, head), pattern in zip([(0, 8), (1, 1), (1, 9)], its["patterns"], strict=True):
+            for query, row in enumerate(pattern):
+                np.testing.assert_allclose(row, cache.pattern[layer, 0, head, query, : query + 1], atol=1e-5)
+
+
+def test_what_did_not_change_is_not_computed_again(numbers):
+    """… and the result is the same, to the last bit, as from nothing."""
+    steps = [
+        [IDS, {}], [[*IDS, 70], {}], [[*IDS[:9], 70, *IDS[10:]], {}], [IDS[:12], {}], [IDS, {"heads": [[1, 1]]}],
+        [IDS, {"heads": [[1, 1], [1, 4]]}], [IDS, {"heads": [[0, 8]]}], [IDS, {"paths": [[[0, 8], [1, 1]]]}],
+        [[*IDS, 9, 9, 9, 9, 9, 9], {"paths": [[[0, 8], [1, 1]]]}],
+        [[*IDS, 9, 9], {"heads": [[0, 8]], "paths": [[[0, 8], [1, 1]]]}], [IDS, {}],
+    ]  # fmt: skip
+    given = [[ids, {"heads": [], "paths": []} | off] for ids, off in steps]
+    got = numbers.evaluate(
+        """async steps => {
+        const its = await model('two-layer');
+        const run = new lab.Run(its);
+        return steps.map(([ids, off]) => {
+            const fresh = new lab.Run(its);
+            return [apart(run.forward(ids, off), fresh.forward(ids, off)), { ...run.work }];
+        });
+    }""",
+        given,
+    )
+    assert [apart for apart, _ in got] == [0] * len(steps)
+    work = [{step for step, positions in done.items() if positions} for _, done in got]
+    n, counts = len(IDS), [set(done.values()) for _, done in got]
+    assert counts[:4] == [{n}, {1}, {n - 9}, {12 - 9}]
+    assert work[5] == {"write 1", "unembed"}, "a switch in layer 1 leaves layer 0 alone, and all patterns"
+    assert work[7] == {"write 0", "read 1", "look 1", "write 1", "unembed"}
+    assert counts[8] == {6}
+
+
+# --- the page ---
+
+
+class Lab:
+    """The lab on a page."""
+
+    def __init__(self, visited, name="light.html", load=True):
+        self.visited, self.page = visited, visited.open(name)
+        self.frame = self.page.locator(".ex-figure")
+        self.tell, self.area = self.page.locator(".lab-tell"), self.page.get_by_label("Text", exact=True)
+        if load:
+            self.page.get_by_role("button", name="Load the model (8.8").click()
+            self.settled()
+
+    def settled(self, words="Loss"):
+        self.page.locator(".lab-nexts td").first.wait_for()
+        self.page.locator(".lab-tell", has_text=words).wait_for()
+        self.page.wait_for_timeout(60)
+
+    def losses(self) -> list[list[str]]:
+        """Of all tokens, of pairs seen before, and of the rest: number, everything on, switched."""
+        return [row.locator("td").all_text_contents() for row in self.page.locator(".lab-sums tbody tr").all()]
+
+    def switch(self, name: str):
+        return self.page.get_by_role("switch", name=f"Head {name}", exact=False).first
+
+    def wait_losses(self, text: str, **off):
+        """Waits until the table has PyTorch's losses."""
+        whole, now = losses("two-layer", text), losses("two-layer", text, **off)
+        shown = [[f"{x:.2f}".replace("nan", "\u2013") for x in pair] for pair in zip(whole, now, strict=True)]
+        if not off:
+            shown = [[x, "\u2013"] for x, _ in shown]
+        self.page.wait_for_function(
+            """wanted => JSON.stringify([...document.querySelectorAll('.lab-sums tbody tr')].map(row =>
+            [...row.querySelectorAll('td')].slice(1).map(td => td.textContent))) === JSON.stringify(wanted)""",
+            arg=shown,
+        )
+
+
+@pytest.mark.parametrize("kind", ["http", "file"])
+def test_a_visit(visit, folder, address, kind):
+    """Weights arrive, the text is run; mouse and keyboard switch heads and cut a path; all numbers are Python's."""
+    visited = visit(address if kind == "http" else folder.as_uri())
+    visited.page.add_init_script("""
+        window.shares = [];
+        new MutationObserver(() => {
+            const bar = document.querySelector('progress');
+            if (bar && !bar.hidden && bar.value !== shares.at(-1)) shares.push(bar.value);
+        }).observe(document, { subtree: true, attributes: true, childList: true });
+    """)
+    lab = Lab(visited, load=False)
+    page, keys = lab.page, lab.page.keyboard
+    assert page.locator(".lab-results").is_hidden(), "nothing is loaded before it is asked for"
+    page.get_by_role("button", name="Load the model (8.8").click()
+    lab.settled()
+    shares = page.evaluate("window.shares")
+    assert len(shares) > 3 and shares == sorted(shares), "progress shows"
+    text = lab.area.input_value()
+    lab.wait_losses(text)
+
+    lab.area.fill(TEXT)
+    lab.wait_losses(TEXT)
+    assert lab.losses()[0][0] == str(len(IDS) - 2) and lab.losses()[1][0] == str(sum(repeated_pairs(IDS)[2:]))
+    assert page.locator(".lab-strip code").all_text_contents() == [TOKENIZER.show(token) for token in IDS]
+
+    lab.switch("0.8").click()
+    lab.wait_losses(TEXT, heads=[(0, 8)])
+    assert "with everything on" in lab.tell.inner_text()
+    model = load_model("two-layer", "cpu")
+    (whole, before), (logits, cache) = (run_without(model, torch.tensor([IDS]), heads) for heads in ([], [(0, 8)]))
+    moved = (before.pattern - cache.pattern).abs().sum(-1)[:, 0].mean(-1) / 2  # [layer, head]
+    for head, name in ((1, "1.1"), (9, "1.9"), (3, "1.3")):
+        assert lab.switch(name).locator("small").inner_text() == f"~{round(100 * moved[1, head].item())}\xa0%"
+
+    at = 9
+    page.locator(".lab-strip button").nth(at).click()
+    for side, run in ((1, logits), (2, whole)):
+        shares = run[0, at].softmax(-1)
+        for place, token in enumerate(logits[0, at].topk(5).indices.tolist()):
+            cells = page.locator(".lab-nexts tbody tr").nth(place).locator("th, td").all_text_contents()
+            assert cells[0].removesuffix(" \u2713 comes next") == TOKENIZER.show(token)
+            among = side == 1 or token in whole[0, at].topk(5).indices
+            assert cells[side] == (f"{round(100 * shares[token].item())}\xa0%" if among else "less")
+    loss = torch.nn.functional.cross_entropy(logits[0, at], torch.tensor(IDS[at + 1])).item()
+    assert f"loss {loss:.2f}" in page.locator(".lab-panel .ex-said").inner_text()
+    share = cache.pattern[1, 0, 1, at, : at + 1]
+    shown = page.locator(".lab-strip button").evaluate_all("all => all.map(b => +b.style.getPropertyValue('--share'))")
+    np.testing.assert_allclose(shown[: at + 1], share, atol=1e-3)
+    assert not any(shown[at + 1 :])
+
+    lab.switch("0.8").focus()
+    keys.press("Space")
+    lab.wait_losses(TEXT)
+    keys.press("ArrowRight")
+    keys.press("Enter")
+    assert lab.switch("0.9").get_attribute("aria-checked") == "false"
+    lab.wait_losses(TEXT, heads=[(0, 9)])
+    keys.press("Enter")
+    page.get_by_role("button", name="Cut this path").click()
+    lab.wait_losses(TEXT, paths=[((0, 8), (1, 1), "K")])
+    page.get_by_label("to the keys of").select_option("1.9")
+    lab.wait_losses(TEXT, paths=[((0, 8), (1, 9), "K")])
+    page.get_by_role("button", name="Cut this path").press("Enter")
+    lab.wait_losses(TEXT)
+    page.get_by_role("button", name="Enlarge 1.9", exact=True).click()
+    assert "Head 1.9" in page.locator(".lab-title").inner_text()
+
+    lab.area.press("Control+End")
+    keys.type("    return open(")  # every key is followed, and the last one wins
+    lab.wait_losses(TEXT + "    return open(")
+    assert (visited.outside, visited.errors) == ([], [])
+
+
+def test_samples_models_and_a_link(visit, folder):
+    lab = Lab(visit(folder.as_uri()))
+    page = lab.page
+    page.get_by_role("button", name="Random repeats").click()
+    page.wait_for_function("document.querySelectorAll('.lab-strip button').length === 41")
+    first = lab.area.input_value()
+    assert first[: len(first) // 2] == first[len(first) // 2 :] and len(set(first.split())) == 20
+    page.get_by_role("button", name="Random repeats").click()
+    assert lab.area.input_value() != first
+    page.get_by_role("button", name="Prose").click()
+    page.locator(".lab-strip code", has_text="Z").first.wait_for()
+    page.get_by_role("button", name="Code", exact=True).click()
+    text = lab.area.input_value()
+    lab.switch("1.10").click()
+    page.get_by_role("button", name="Cut this path").click()
+    off = {"heads": [(1, 10)], "paths": [((0, 8), (1, 1), "K")]}
+    lab.wait_losses(text, **off)
+    page.get_by_role("button", name="Link to this").click()
+    page.locator(".lab-tell", has_text="carries the text").wait_for()
+
+    other = Lab(visit(folder.as_uri()), page.url.split("/")[-1], load=False)
+    other.wait_losses(text, **off)
+    assert other.area.input_value() == text
+    assert other.switch("1.10").get_attribute("aria-checked") == "false"
+    assert other.page.get_by_role("button", name="Cut this path").get_attribute("aria-pressed") == "true"
+    other.page.evaluate("location.hash = '#model=none&text=a+b+c&off=9.9+x+1.2&cut=1.1+0.8'")
+    other.wait_losses("a b c", heads=[(1, 2)])
+    assert other.page.get_by_role("button", name="Cut this path").get_attribute("aria-pressed") == "false"
+
+    page.get_by_role("combobox", name="Model").select_option("zero-layer")
+    page.locator(".lab-alone").wait_for()
+    assert page.get_by_role("switch").count() == 0 and page.locator(".lab-paths").is_hidden()
+    expected, _, _ = losses("zero-layer", text)
+    assert lab.losses()[0][1] == f"{expected:.2f}"
+    assert other.visited.errors == lab.visited.errors == []
+
+
+def test_messages(visit, folder):
+    lab = Lab(visit(folder.as_uri()))
+    lab.area.fill("")
+    lab.settled("The text is empty")
+    assert lab.page.locator(".lab-strip code").all_text_contents() == ["<|start|>"]
+    lab.area.fill("one")
+    lab.settled("One token")
+    lab.area.fill("word " * 400)
+    lab.settled("reads 255 tokens and the text has more")
+    assert lab.page.locator(".lab-strip button").count() == 256
+    lab.area.fill("x" * 200_000)
+    lab.settled("has more")
+    hostile = "".join(text for text in HOSTILE[:40] if "\ud800" not in text and "\r" not in text)
+    lab.area.fill(hostile)
+    wanted = [TOKENIZER.show(token) for token in [TOKENIZER.start_id, *TOKENIZER.encode(hostile)][:256]]
+    buttons = "wanted => document.querySelectorAll('.lab-strip button').length === wanted"
+    lab.page.wait_for_function(buttons, arg=len(wanted))
+    assert lab.page.locator(".lab-strip code").all_text_contents() == wanted
+    assert lab.page.evaluate("window.hacked") is None
+    assert lab.frame.locator("img, iframe, svg, b b").count() == 0
+    assert lab.visited.errors == []
+
+
+def test_without_a_worker(visit, folder):
+    visited = visit(folder.as_uri())
+    visited.page.add_init_script("delete window.Worker")
+    lab = Lab(visited, load=False)
+    assert "web workers" in lab.page.get_by_role("status").inner_text()
+    assert lab.page.get_by_role("button", name="Load the model").count() == 0
+    assert visited.errors == []
+
+
+@pytest.mark.parametrize("kind", ["http", "file"])
+def test_weights_that_do_not_arrive(visit, folder, address, kind):
+    lab = Lab(visit(address if kind == "http" else folder.as_uri()), load=False)
+    first = folder / "lab" / ("zero-layer.safetensors" if kind == "http" else "zero-layer-1.js")
+    first.rename(hidden := folder / "elsewhere")
+    try:
+        lab.page.get_by_role("combobox", name="Model").select_option("zero-layer")
+        lab.page.locator(".lab-door", has_text="did not arrive").wait_for()
+        assert ("404" if kind == "http" else "part 2 of 9 is missing") in lab.page.get_by_role("status").inner_text()
+    finally:
+        hidden.rename(first)
+    lab.page.get_by_role("button", name="Try again").click()
+    lab.settled()
+
+
+@pytest.mark.parametrize("theme", GROUNDS)
+def test_accessible_and_fits(visit, folder, theme):
+    visited = visit(folder.as_uri(), scheme=theme)
+    lab = Lab(visited, f"{theme}.html", load=False)
+    assert visited.violations() == [], "before the model is there"
+    lab.page.get_by_role("button", name="Load the model").click()
+    lab.settled()
+    lab.switch("0.8").click()
+    lab.settled("with everything on")
+    assert visited.violations() == []
+    for width in (TELEPHONE, 320):
+        lab.page.set_viewport_size({"width": width, "height": 740})
+        lab.page.wait_for_timeout(100)
+        assert lab.page.evaluate("document.documentElement.scrollWidth") <= width
+    assert visited.violations() == [], "telephone"
+    assert visited.errors == []
+
+
+@pytest.mark.parametrize("width", [1280, TELEPHONE])
+def test_nothing_moves_when_the_results_come(visit, folder, width):
+    visited = visit(folder.as_uri(), width=width)
+    lab = Lab(visited, load=False)
+    height = "document.querySelector('.course-explorable').getBoundingClientRect().height"
+    lab.page.evaluate("document.querySelector('main').style.maxWidth = '43rem'")  # as wide as on a page of the book
+    closed = lab.page.evaluate(height)
+    lab.page.get_by_role("button", name="Load the model").click()
+    opened = lab.page.evaluate(height)
+    lab.settled()
+    assert abs(lab.page.evaluate(height) - opened) < 48
+    started = lab.page.evaluate(height)
+    lab.switch("0.8").click()
+    lab.settled("with everything on")
+    lab.page.locator(".lab-strip button").nth(12).click()
+    assert lab.page.evaluate(height) == started
+    reserved = lab.page.evaluate("""() => {
+        const root = document.querySelector('.course-explorable');
+        root.querySelector('.ex-figure').remove();
+        root.dataset.state = 'starting';
+        return root.getBoundingClientRect().height;
+    }""")
+    assert abs(reserved - closed) < 48
+
+
+def test_without_javascript(browser, folder):
+    context = browser.new_context(java_script_enabled=False, viewport={"width": TELEPHONE, "height": 740})
+    page = context.new_page()
+    page.goto(f"{folder.as_uri()}/light.html")
+    assert page.get_by_text("Each head can be switched off").is_visible()
+    assert page.locator("table tbody tr").count() == 4
+    assert page.evaluate("document.documentElement.scrollWidth") <= TELEPHONE
+    context.close()
