@@ -1,0 +1,66 @@
+"""To and from TransformerLens, in an environment that has it (test_interop.py starts this). Prints what it measured."""
+
+import warnings
+
+import torch
+from transformer_lens import HookedTransformer, HookedTransformerConfig
+
+from course_utils import AttentionOnlyTransformer, CourseError, ModelConfig, circuits, load_model
+from course_utils.interop import from_transformer_lens, to_transformer_lens
+
+warnings.simplefilter("ignore")
+SIZES = {"n_layers": 2, "n_heads": 3, "d_model": 12, "d_head": 4, "d_vocab": 17, "n_ctx": 9}
+KIND = {"attn_only": True, "normalization_type": None, "positional_embedding_type": "shortformer", "device": "cpu"}
+
+
+def hooked(**changes) -> HookedTransformer:
+    settings = SIZES | KIND | {"act_fn": "relu", "d_mlp": 8} | changes
+    return HookedTransformer(HookedTransformerConfig(**settings))
+
+
+def refused(model, *words: str) -> None:
+    try:
+        from_transformer_lens(model)
+    except CourseError as error:
+        assert all(word in str(error) for word in [*words, "Remedy:"]), error
+    else:
+        raise AssertionError(f"not refused: {words}")
+
+
+@torch.no_grad()
+def main() -> None:
+    worst = 0.0
+    small = [AttentionOnlyTransformer.init(ModelConfig(**SIZES | {"n_layers": n}), n) for n in (0, 1, 2, 3)]
+    for ours in [*small, *(load_model(name, "cpu") for name in ("zero-layer", "one-layer", "two-layer"))]:
+        generator = torch.Generator().manual_seed(0)
+        tokens = torch.randint(ours.cfg.d_vocab, (2, ours.cfg.n_ctx), generator=generator)
+        theirs = to_transformer_lens(ours)
+        logits, cache = ours.run_with_cache(tokens)
+        their_logits, their_cache = theirs.run_with_cache(tokens)
+        worst = max(worst, (logits - their_logits).abs().max().item())
+        torch.testing.assert_close(their_logits, logits, rtol=1e-5, atol=1e-5 * max(1, logits.abs().max().item()))
+        for layer in range(ours.cfg.n_layers):
+            torch.testing.assert_close(their_cache["pattern", layer], cache.pattern[layer], rtol=0, atol=1e-4)
+        back = from_transformer_lens(theirs)
+        assert back.cfg == ours.cfg
+        for name, weight in ours.state_dict().items():
+            assert torch.equal(back.state_dict()[name], weight), name
+
+    theirs = hooked()  # a model that was made there: its circuits are read here
+    back = from_transformer_lens(theirs)
+    tokens = torch.arange(9)[None]
+    torch.testing.assert_close(back(tokens), theirs(tokens), rtol=1e-5, atol=1e-5)
+    full = theirs.W_E @ theirs.W_V[1, 2] @ theirs.W_O[1, 2] @ theirs.W_U
+    torch.testing.assert_close(circuits.ov_circuit(back, 1, 2).AB, full, rtol=1e-5, atol=1e-5)
+
+    refused(hooked(attn_only=False), "attn_only is False", "MLP")
+    refused(hooked(normalization_type="LN"), "normalization_type is 'LN'", "LayerNorm")
+    refused(hooked(positional_embedding_type="standard"), "positional_embedding_type is 'standard'", "positions")
+    refused(hooked(attention_dir="bidirectional"), "attention_dir is 'bidirectional'")
+    biased = hooked()
+    biased.blocks[0].attn.b_V[1] = 0.5
+    refused(biased, "blocks.0.attn.b_V", "biases")
+    print(f"largest difference of logits: {worst:.1e}")
+
+
+main()
