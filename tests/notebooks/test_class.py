@@ -11,7 +11,6 @@ import nbformat
 import psutil
 import pytest
 from nbclient import NotebookClient
-from traitlets.config import Config
 
 from course_utils import notebooks, workshop
 from course_utils.checks import kept
@@ -22,17 +21,16 @@ CHAPTERS = [path for path in notebooks.chapters() if "solution" in path.read_tex
 LEARNERS = int(os.environ.get("COURSE_LEARNERS", 20))
 
 
-# Not TCP: kernels that start in the same second take each other's ports.
-LOCAL = Config({"KernelManager": {"transport": "ipc"}})
-
-
 def run_all(notebook, folders, **variables):
-    """Run a notebook at once in each of these folders; the notebooks with their outputs."""
+    """Run a notebook at once in each of these folders; the notebooks with their outputs.
+
+    From one process, which hands out the ports: kernels that several start in the same second take each other's.
+    """
 
     async def run(folder):
         folder.mkdir(parents=True)
         own, resources = copy.deepcopy(notebook), {"metadata": {"path": str(folder)}}
-        client = NotebookClient(own, timeout=None, resources=resources, kernel_name="python3", config=LOCAL)
+        client = NotebookClient(own, timeout=None, startup_timeout=600, resources=resources, kernel_name="python3")
         return await client.async_execute(env=os.environ | variables)
 
     async def together():
