@@ -93,7 +93,7 @@ export class Model {
  * of W at a time, so that a number that was read is used several times while it is at hand.
  * @param {Float64Array} x [pos, M]
  * @param {Float32Array} W [N, M], N even
- * @param {Numbers} out [pos, N]
+ * @param {Float64Array} out [pos, N]; always of one type, or the engine's code for it is half as fast
  * @param {number} from
  * @param {number} to
  * @param {number} M
@@ -185,7 +185,7 @@ export class Run {
     this.v = each(H * D);
     this.z = each(H * D); // values, averaged by the pattern
     this.pattern = each(H * P); // [query, head, key]
-    this.logits = new Float32Array(P * d_vocab);
+    this.logits = new Float64Array(P * d_vocab);
     this.at = new Float64Array(P * M); // these three are used for a moment
     this.written = new Float64Array(P * M);
     this.kept = new Float64Array(P * H * D);
