@@ -4,7 +4,8 @@ import { announcer, begin, choice, code, controls, make, percent, row, signed, u
 /**
  * @typedef {{ name: string, kind: string, scores: [number, number] }} Head
  * @typedef {import("./kit.js").Packed} Packed
- * @typedef {{ name: string, tokens: string[], token: number, attention: Packed, length: Packed, effect: Packed[] }} Text
+ * @typedef {{ name: string, tokens: string[], token: number, attention: Packed, length: Packed,
+ *   effect: Packed[] }} Text
  * @typedef {(query: number, key: number) => number} Values
  */
 /** @type {Record<string, [name: string, mark: string, colour: string]>} */

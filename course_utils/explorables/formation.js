@@ -118,7 +118,7 @@ export function render({ model, el }) {
     return LEFT + 4 + way * (WIDTH - LEFT - 14);
   }
 
-  /** Where a chart's values stand: 0 to 1 for scores, else what there is. @param {number[]} values @param {boolean} unit */
+  /** A chart's range: 0 to 1 for scores, else what there is. @param {number[]} values @param {boolean} unit */
   function scale(values, unit) {
     const [low, high] = unit ? [0, 1] : [Math.min(0, ...values), Math.max(...values)];
     const [from, to] = unit || low < 0 ? [low, high] : [Math.floor(Math.min(...values)), Math.ceil(high)];
@@ -232,7 +232,8 @@ export function render({ model, el }) {
       input.setAttribute("aria-valuetext", time.textContent);
       const [loss, previous, prefix, context] = charts.map(({ value }) => value.textContent);
       say(
-        `Step ${run.steps[at]}: loss ${loss}, previous-token ${previous}, prefix matching ${prefix}, in-context ${context}`,
+        `Step ${run.steps[at]}: loss ${loss}, previous-token ${previous}, prefix matching ${prefix}, ` +
+          `in-context ${context}`,
         ` (measured at ${shown(run.measured[nearest()], 2)}\u00a0M).`,
       );
     }

@@ -20,7 +20,7 @@ const megabytes = (/** @type {number} */ bytes) => `${(bytes / 1e6).toFixed(1)}\
 const mean = (/** @type {number[]} */ numbers) => numbers.reduce((sum, x) => sum + x, 0) / numbers.length;
 const nats = (/** @type {number} */ x) => (Number.isFinite(x) ? x.toFixed(2) : "\u2013");
 
-/** Arrow keys, Home and End move within some buttons, which are one stop for the Tab key. @param {HTMLElement[]} buttons */
+/** Arrow keys, Home and End move within buttons that are one stop for Tab. @param {HTMLElement[]} buttons */
 function rove(buttons) {
   const stop = (/** @type {HTMLElement} */ button) => {
     for (const each of buttons) each.tabIndex = each === button ? 0 : -1;
@@ -120,7 +120,7 @@ export function render({ model, el }) {
     );
   }
 
-  /** Weights come when they are asked for: one file from a server, scripts from the disk, where nothing can be fetched. */
+  /** Weights come when asked for: one file from a server, scripts from the disk, where nothing can be fetched. */
   async function load() {
     const { name, bytes, parts } = now();
     if (!worker) return broken();

@@ -82,8 +82,8 @@ HEAVIEST = 2_500_000  # bytes
 
 
 def test_no_page_weighs_too_much(site):
-    """With its pictures and figures; MathJax and the weights of the lab aside."""
-    weights = site_scan.weights(site, left_out="vendor/mathjax|_static/lab")
+    """With its pictures and figures; MathJax, the weights of the lab and the theme's own parts, alike on all, aside."""
+    weights = site_scan.weights(site, left_out=r"vendor/mathjax|_static/(lab|scripts|styles)|searchindex\.js")
     assert len(weights) > 10
     assert {path.name: weight for path, weight in weights.items() if weight > HEAVIEST} == {}
 
