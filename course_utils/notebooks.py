@@ -18,10 +18,10 @@ from course_utils.errors import CourseError
 
 ROOT = Path(__file__).resolve().parent.parent
 
-COMPARED = "nbval-check-output"
+COMPARED, NOT_COMPARED = "nbval-check-output", "nbval-ignore-output"
 FOLDED = {"hide-cell", "hide-input", "hide-output", "remove-cell", "remove-input", "remove-output"}
 EXERCISE = ("exercise", "check", "solution")
-TAGS = {COMPARED, "raises-exception", *FOLDED, *EXERCISE}
+TAGS = {COMPARED, NOT_COMPARED, "raises-exception", *FOLDED, *EXERCISE}
 
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -30,6 +30,8 @@ METADATA = {
 SHORTEST_ALT = 20  # characters; a shorter alternative text cannot say what a figure shows
 STUB = re.compile(r"\braise NotImplementedError(\(.*\))?$")
 DRAWS = re.compile(r"^((plt|plots)\.(?!use_style$|rc|style|get_|close$)\w+|playground)$")
+
+ANSWERS = re.compile(r"^from course_utils\.explorables import|^explorables\.\w+\(", re.M)
 
 
 def chapters(root: Path = ROOT) -> list[Path]:
@@ -157,6 +159,8 @@ def _cell_problems(cell) -> list[str]:
         return found
     if COMPARED in tags and not cell.outputs:
         found.append(f"is tagged {COMPARED} but holds no output: nothing would be compared")
+    if ANSWERS.search(cell.source) and NOT_COMPARED not in tags:
+        found.append(f"draws a figure that answers and is not tagged {NOT_COMPARED}: its data have tests of their own")
     if "NBVAL_" in cell.source:
         found.append("steers nbval by a comment; use a tag")
     if "solution" in tags and "hide-cell" not in tags:

@@ -117,6 +117,9 @@ BAD = {
     "is empty": lambda cells: cells.append(code("")),
     "unknown tags": lambda cells: cells.append(code("1", "excercise")),
     "holds no output": lambda cells: cells.append(code("print(2)", "nbval-check-output")),
+    "not tagged nbval-ignore-output": lambda cells: cells.append(
+        code("from course_utils.explorables import quiz\nquiz('01')")
+    ),
     "by a comment": lambda cells: cells.append(code("# NBVAL_SKIP\nprint(2)")),
     "alternative text is ''": lambda cells: cells.append(code("if True:\n    fig = plots.heatmap(x)")),
     "alternative text is 'Plot'": lambda cells: cells.append(code("x", mystnb={"image": {"alt": "Plot"}})),
