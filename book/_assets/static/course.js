@@ -31,7 +31,13 @@
   window.addEventListener("load", () => {
     // On a telephone a wide picture keeps a legible size and scrolls (course.css).
     for (const image of document.querySelectorAll(".bd-article :is(figure, .cell_output) > img")) {
-      if (image.naturalWidth > 1.6 * image.naturalHeight) image.parentElement.classList.add("course-wide");
+      if (image.naturalWidth <= 1.6 * image.naturalHeight) continue;
+      if (!image.parentElement.matches("figure")) {
+        const figure = document.createElement("figure"); // what scrolls and has a stop for the keyboard is a thing
+        image.replaceWith(figure);
+        figure.append(image);
+      }
+      image.parentElement.classList.add("course-wide");
     }
     markSoon();
     window.MathJax?.startup?.promise?.then(markSoon);
