@@ -5,7 +5,7 @@ import os
 import shutil
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Page, sync_playwright
 from visits import Visit, serve
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -41,6 +41,21 @@ def visit(browser):
             return made
 
         yield make
+
+
+@pytest.fixture
+def without_javascript(browser):
+    """Open a page on a telephone that runs no scripts."""
+    with contextlib.ExitStack() as stack:
+
+        def open_page(address: str) -> Page:
+            context = browser.new_context(java_script_enabled=False, viewport={"width": 360, "height": 740})
+            stack.callback(context.close)
+            page = context.new_page()
+            page.goto(address)
+            return page
+
+        yield open_page
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ import datetime
 
 import pytest
 from hostile import HOSTILE
-from visits import Visit
+from visits import Visit, reserved_height, watch_shifts
 
 from course_utils.explorables import induction_at_work, visible
 
@@ -274,11 +274,7 @@ def test_accessible_and_fits(visit, folder, theme):
 @pytest.mark.parametrize("width", [1280, TELEPHONE])
 def test_nothing_moves_when_it_starts_or_steps(visit, folder, width):
     visited = visit(folder.as_uri(), width=width)
-    visited.page.add_init_script("""
-        window.shift = 0;
-        new PerformanceObserver(list => list.getEntries().forEach(entry => { window.shift += entry.value; }))
-            .observe({ type: 'layout-shift', buffered: true });
-    """)
+    watch_shifts(visited.page)
     shown = Shown(visited, "light.html")
     height = "() => document.querySelector('.course-explorable').getBoundingClientRect().height"
     started = shown.page.evaluate(height)
@@ -287,11 +283,7 @@ def test_nothing_moves_when_it_starts_or_steps(visit, folder, width):
         assert shown.page.evaluate(height) == started
     shown.page.wait_for_timeout(300)
     assert shown.page.evaluate("window.shift") < 0.01
-    reserved = shown.figure.evaluate("""root => {
-        root.querySelector('.ex-figure').remove();
-        root.dataset.state = 'starting';
-        return root.getBoundingClientRect().height;
-    }""")
+    reserved = reserved_height(shown.figure)
     assert abs(reserved - started) < 48
 
 
@@ -344,12 +336,9 @@ def assert_plain(page):
     assert page.evaluate("document.documentElement.scrollWidth") <= TELEPHONE
 
 
-def test_without_javascript(browser, folder):
-    context = browser.new_context(java_script_enabled=False, viewport={"width": TELEPHONE, "height": 740})
-    page = context.new_page()
-    page.goto(f"{folder.as_uri()}/light.html")
+def test_without_javascript(without_javascript, folder):
+    page = without_javascript(f"{folder.as_uri()}/light.html")
     assert_plain(page)
-    context.close()
 
 
 def test_the_plain_version_shows_again_when_the_module_fails(visit, folder):

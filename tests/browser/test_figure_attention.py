@@ -5,7 +5,7 @@ import base64
 import pytest
 import torch
 from test_explorables_live import GROUNDS, TELEPHONE, page_of
-from visits import Visit
+from visits import Visit, reserved_height
 
 from course_utils import AttentionOnlyTransformer, ModelConfig
 from course_utils.explorables import attention
@@ -167,19 +167,12 @@ def test_nothing_moves(visit, folder, width):
             assert shown.page.evaluate(height) == started
     shown.figure.locator("select").select_option("Ids")
     assert shown.page.evaluate(height) == started
-    reserved = shown.figure.evaluate("""root => {
-        root.querySelector('.ex-figure').remove();
-        root.dataset.state = 'starting';
-        return root.getBoundingClientRect().height;
-    }""")
+    reserved = reserved_height(shown.figure)
     assert abs(reserved - started) < 48
 
 
-def test_without_javascript(browser, folder, figure):
-    context = browser.new_context(java_script_enabled=False, viewport={"width": TELEPHONE, "height": 740})
-    page = context.new_page()
-    page.goto(f"{folder.as_uri()}/light.html")
+def test_without_javascript(without_javascript, folder, figure):
+    page = without_javascript(f"{folder.as_uri()}/light.html")
     assert page.locator(".course-explorable table").count() == len(TEXTS)
     assert page.locator(".course-explorable th[scope=row]").first.is_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= TELEPHONE
-    context.close()

@@ -155,9 +155,6 @@ def test_nothing_moves_at_a_touch(visit, folder, width):
     assert abs(reserved - started) < 48
 
 
-def test_without_javascript(browser, folder):
-    context = browser.new_context(java_script_enabled=False, viewport={"width": TELEPHONE, "height": 740})
-    page = context.new_page()
-    page.goto(f"{folder.as_uri()}/light.html")
+def test_without_javascript(without_javascript, folder):
+    page = without_javascript(f"{folder.as_uri()}/light.html")
     assert page.locator(".ex-baseline tbody tr").count() == 3
-    context.close()

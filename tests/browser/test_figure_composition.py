@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from test_explorables_live import GROUNDS, TELEPHONE, page_of
+from visits import reserved_height, watch_shifts
 
 from course_utils.explorables import composition, quiz
 from course_utils.explorables.composition import READS, edges
@@ -204,11 +205,7 @@ def test_accessible_and_fits(visit, folder, figure, theme):
 @pytest.mark.parametrize("width", [1280, TELEPHONE])
 def test_nothing_moves_when_it_starts_or_answers(visit, folder, figure, width):
     visited = visit(folder.as_uri(), width=width)
-    visited.page.add_init_script("""
-        window.shift = 0;
-        new PerformanceObserver(list => list.getEntries().forEach(entry => { window.shift += entry.value; }))
-            .observe({ type: 'layout-shift', buffered: true });
-    """)
+    watch_shifts(visited.page)
     shown = Shown(visited, figure.data)
     height = "() => document.querySelector('.course-explorable').getBoundingClientRect().height"
     started = shown.page.evaluate(height)
@@ -224,20 +221,13 @@ def test_nothing_moves_when_it_starts_or_answers(visit, folder, figure, width):
         assert shown.page.evaluate(height) == started
     shown.page.wait_for_timeout(200)
     assert shown.page.evaluate("window.shift") < 0.01
-    reserved = shown.figure.evaluate("""root => {
-        root.querySelector('.ex-figure').remove();
-        root.dataset.state = 'starting';
-        return root.getBoundingClientRect().height;
-    }""")
+    reserved = reserved_height(shown.figure)
     assert abs(reserved - started) < 48
 
 
-def test_without_javascript(browser, folder, figure):
-    context = browser.new_context(java_script_enabled=False, viewport={"width": TELEPHONE, "height": 740})
-    page = context.new_page()
-    page.goto(f"{folder.as_uri()}/light.html")
+def test_without_javascript(without_javascript, folder, figure):
+    page = without_javascript(f"{folder.as_uri()}/light.html")
     rows = page.locator(".course-explorable tbody tr")
     assert rows.count() == len(edges(figure.data)) and rows.first.is_visible()
     assert rows.first.inner_text().startswith("0.7 → 1.8, keys (K)")
     assert page.evaluate("document.documentElement.scrollWidth") <= TELEPHONE
-    context.close()

@@ -143,10 +143,7 @@ def test_accessible_and_it_fits_and_nothing_jumps(visit, folder, theme, width):
         assert max(heights) - min(heights) < 1 and abs(max(heights) - place) <= 48, (heights, place)
 
 
-def test_without_javascript(browser, folder):
-    context = browser.new_context(java_script_enabled=False, viewport={"width": TELEPHONE, "height": 740})
-    page = context.new_page()
-    page.goto(f"{folder.as_uri()}/light.html")
+def test_without_javascript(without_javascript, folder):
+    page = without_javascript(f"{folder.as_uri()}/light.html")
     assert page.locator(".ex-baseline tbody tr").first.is_visible()
     assert page.locator(".ex-planes").count() == 0
-    context.close()

@@ -190,10 +190,7 @@ def test_it_keeps_its_place_while_it_starts(visit, folder, width):
     assert abs(place - needed) <= 48
 
 
-def test_without_javascript_the_table_stands(browser, folder, figure):
-    context = browser.new_context(java_script_enabled=False)
-    page = context.new_page()
-    page.goto(f"{folder.as_uri()}/light.html")
+def test_without_javascript_the_table_stands(without_javascript, folder, figure):
+    page = without_javascript(f"{folder.as_uri()}/light.html")
     assert page.locator(".ex-baseline table").count() == 2 and page.locator(".ex-baseline").is_visible()
     assert page.locator("caption").first.inner_text() == "two layers, head 1.2"
-    context.close()

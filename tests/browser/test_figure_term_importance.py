@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from test_explorables_live import GROUNDS, TELEPHONE, page_of
+from visits import reserved_height, watch_shifts
 
 from course_utils.explorables import quiz, term_importance
 from course_utils.explorables.term_importance import strongest
@@ -204,11 +205,7 @@ def test_accessible_and_fits(visit, folder, figure, theme):
 @pytest.mark.parametrize("width", [1280, TELEPHONE])
 def test_nothing_moves_when_it_starts_or_answers(visit, folder, figure, width):
     visited = visit(folder.as_uri(), width=width)
-    visited.page.add_init_script("""
-        window.shift = 0;
-        new PerformanceObserver(list => list.getEntries().forEach(entry => { window.shift += entry.value; }))
-            .observe({ type: 'layout-shift', buffered: true });
-    """)
+    watch_shifts(visited.page)
     shown = Shown(visited, figure.data)
     height = "() => document.querySelector('.course-explorable').getBoundingClientRect().height"
     started = shown.page.evaluate(height)
@@ -224,20 +221,13 @@ def test_nothing_moves_when_it_starts_or_answers(visit, folder, figure, width):
         assert shown.page.evaluate(height) == started
     shown.page.wait_for_timeout(200)
     assert shown.page.evaluate("window.shift") < 0.01
-    reserved = shown.figure.evaluate("""root => {
-        root.querySelector('.ex-figure').remove();
-        root.dataset.state = 'starting';
-        return root.getBoundingClientRect().height;
-    }""")
+    reserved = reserved_height(shown.figure)
     assert abs(reserved - started) < 48
 
 
-def test_without_javascript(browser, folder):
-    context = browser.new_context(java_script_enabled=False, viewport={"width": TELEPHONE, "height": 740})
-    page = context.new_page()
-    page.goto(f"{folder.as_uri()}/light.html")
+def test_without_javascript(without_javascript, folder):
+    page = without_javascript(f"{folder.as_uri()}/light.html")
     tables = page.locator(".course-explorable table")
     assert tables.count() == 4 and tables.first.is_visible()
     assert tables.first.locator("tbody tr").first.inner_text().split("\t")[:3] == ["direct path (1)", "8.32", "5.55"]
     assert page.evaluate("document.documentElement.scrollWidth") <= TELEPHONE
-    context.close()

@@ -431,11 +431,8 @@ def test_nothing_moves_when_the_results_come(visit, folder, width):
     assert abs(reserved - closed) < 48
 
 
-def test_without_javascript(browser, folder):
-    context = browser.new_context(java_script_enabled=False, viewport={"width": TELEPHONE, "height": 740})
-    page = context.new_page()
-    page.goto(f"{folder.as_uri()}/light.html")
+def test_without_javascript(without_javascript, folder):
+    page = without_javascript(f"{folder.as_uri()}/light.html")
     assert page.get_by_text("Each head can be switched off").is_visible()
     assert page.locator("table tbody tr").count() == 4
     assert page.evaluate("document.documentElement.scrollWidth") <= TELEPHONE
-    context.close()

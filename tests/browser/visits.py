@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 import axe_playwright_python
-from playwright.sync_api import Page
+from playwright.sync_api import Locator, Page
 
 AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
 # Also the rules that axe holds for experimental: the theme breaks one of them, and the site mends it.
@@ -27,6 +27,24 @@ def serve(folder: Path):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
+
+
+def watch_shifts(page: Page) -> None:
+    """Add up in `window.shift` how far the next page's layout moves by itself."""
+    page.add_init_script("""
+        window.shift = 0;
+        new PerformanceObserver(list => list.getEntries().forEach(entry => { window.shift += entry.value; }))
+            .observe({ type: 'layout-shift', buffered: true });
+    """)
+
+
+def reserved_height(figure: Locator) -> float:
+    """The place that a figure keeps while it starts, in pixels. The figure is gone afterwards."""
+    return figure.evaluate("""root => {
+        root.querySelector('.ex-figure').remove();
+        root.dataset.state = 'starting';
+        return root.getBoundingClientRect().height;
+    }""")
 
 
 class Visit:
