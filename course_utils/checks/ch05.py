@@ -132,25 +132,27 @@ def head_eigenvalues(answer) -> str:
 @exercise("Exercise 5.4")
 def chance_level(answer) -> str:
     n, d_vocab, d_model, d_head = 7, 19, 8, 3
-    W_E, W_U = normal((d_vocab, d_model), 1), normal((d_model, d_vocab), 2) + 2 * normal((d_model, 1), 3)
-    W_V, W_O = normal((n, d_model, d_head), 4), normal((n, d_head, d_model), 5)
-    W_C = W_U - W_U.mean(dim=1, keepdim=True)
-    want = _by_tables(W_E, W_V, W_O, W_C)
-    got = answer(W_E, W_U, W_V, W_O)
+    W_E = normal((d_vocab, d_model), 1) + 2 * normal((1, d_model), 3)
+    W_Q, W_K = normal((n, d_model, d_head), 4), normal((n, d_model, d_head), 5)
+    keys = W_E - W_E.mean(dim=0)
+    want = _by_tables(W_E, W_Q, W_K, keys)
+    got = answer(W_E, W_Q, W_K)
     require(got is not None, "Your answer is None: does your function return something?")
     got = _complex(torch.stack([torch.as_tensor(x) for x in got]) if isinstance(got, list | tuple) else got, "It")
     got = got.squeeze(-1) if got.ndim == 2 else got
-    values = torch.linalg.eigvals(W_O @ W_C @ W_E @ W_V)
+    values = torch.linalg.eigvals(W_K.mT @ keys.T @ W_E @ W_Q)
     if got.ndim == 0:
         raise Wrong(f"You return one number, {_show(got)}, expected {n}: sum over the eigenvalues of one head, dim=-1.")
     require(list(got.shape) == [n], f"Your answer has shape {list(got.shape)}, expected [{n}].")
     require(bool((got.imag.abs() < 1e-9).all()), "Your numbers are complex: Σλ is real, so take .real.")
     mistakes = {
-        "That is without centring: take off the mean of each row of W_U first.": _by_tables(W_E, W_V, W_O, W_U),
-        "W_U is centred along the wrong axis: its rows run over the vocabulary, so dim=1.": _by_tables(
-            W_E, W_V, W_O, W_U - W_U.mean(dim=0)
+        "That is without centring: take the mean over the tokens off W_E on the keys' side.": _by_tables(
+            W_E, W_Q, W_K, W_E
         ),
-        "Those are the measures of W_V W_O alone: W_U and W_E belong to the circuit.": _measure(W_O @ W_V),
+        "W_E is centred along the wrong axis: its columns run over the vocabulary, so dim=0.": _by_tables(
+            W_E, W_Q, W_K, W_E - W_E.mean(dim=1, keepdim=True)
+        ),
+        "Those are the measures of W_Q W_Kᵀ alone: W_E belongs to the circuit, on both sides.": _measure(W_K.mT @ W_Q),
         "The sign is lost: take the real part of the sum, not its size.": want.abs(),
         "You divide by the sizes of the real parts: |λ| is the distance from 0.": values.real.sum(-1)
         / values.real.abs().sum(-1),
@@ -159,7 +161,7 @@ def chance_level(answer) -> str:
     if not _near(got.real, want):
         for told, wrong in mistakes.items():
             require(not _near(got.real, wrong), f"Head 0 has {got.real[0]:.4g}, expected {want[0]:.4g}. {told}")
-    require_close(got.real, want, "The positivity of the heads", 1e-6, "Compare with W_E W_V W_O W_U, multiplied out.")
+    require_close(got.real, want, "The positivity of the heads", 1e-6, "Compare with the whole table.")
     return f"{n} random heads, between {want.min():.2f} and {want.max():.2f}."
 
 
@@ -295,9 +297,9 @@ def _apart(got: torch.Tensor, want: torch.Tensor) -> float:
     return apart
 
 
-def _by_tables(W_E, W_V, W_O, W_U) -> torch.Tensor:
-    """Positivity from the whole tables: small here."""
-    return torch.stack([_measure(W_E @ read @ write @ W_U) for read, write in zip(W_V, W_O, strict=True)])
+def _by_tables(W_E, W_Q, W_K, keys) -> torch.Tensor:
+    """Positivity from the whole QK tables: small here. `keys`: the embedding on the keys' side."""
+    return torch.stack([_measure(W_E @ q @ k.T @ keys.T) for q, k in zip(W_Q, W_K, strict=True)])
 
 
 def _measure(M: torch.Tensor) -> torch.Tensor:

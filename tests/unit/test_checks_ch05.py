@@ -37,9 +37,9 @@ def as_if_symmetric(model, layer, head):
     return torch.linalg.eigvalsh(B @ A)
 
 
-def levels(W_E, W_U, W_V, W_O, top=lambda v: v.sum(-1).real, bottom=lambda v: v.abs().sum(-1), centred=True, dim=1):
+def levels(W_E, W_Q, W_K, top=lambda v: v.sum(-1).real, bottom=lambda v: v.abs().sum(-1), centred=True, dim=0):
     """Exercise 4 with parts of it replaced."""
-    values = torch.linalg.eigvals(W_O @ (centre(W_U, dim=dim) if centred else W_U) @ W_E @ W_V)
+    values = torch.linalg.eigvals(W_K.mT @ (centre(W_E, dim=dim) if centred else W_E).T @ W_E @ W_Q)
     return top(values) / bottom(values)
 
 
@@ -106,12 +106,12 @@ MISTAKES = [
     (ch05.head_eigenvalues, lambda m, la, h: circuit_values(m, la, h) / 2, "The largest eigenvalue is"),
     (ch05.head_eigenvalues, lambda m, la, h: circuit_values(m, la, h)[:3], "You return 3 numbers, expected 4"),
     (ch05.chance_level, lambda *w: levels(*w, centred=False), "without centring"),
-    (ch05.chance_level, lambda *w: levels(*w, dim=0), "the wrong axis"),
+    (ch05.chance_level, lambda *w: levels(*w, dim=1), "the wrong axis"),
     (ch05.chance_level, lambda *w: levels(*w, top=lambda v: v.sum(-1).abs()), "The sign is lost"),
     (ch05.chance_level, lambda *w: levels(*w, bottom=lambda v: v.real.abs().sum(-1)), "the distance from 0"),
     (ch05.chance_level, lambda *w: levels(*w, bottom=lambda v: v.abs().sum()), "one sum over all heads"),
     (ch05.chance_level, lambda *w: levels(*w, top=total, bottom=lambda v: v.abs().sum()), "You return one number"),
-    (ch05.chance_level, lambda W_E, W_U, W_V, W_O: levels(EYE, EYE, W_V, W_O, centred=False), "W_V W_O alone"),
+    (ch05.chance_level, lambda W_E, W_Q, W_K: levels(EYE, W_Q, W_K, centred=False), "W_Q W_Kᵀ alone"),
     (ch05.chance_level, lambda *w: levels(*w)[:3], "has shape [3], expected [7]"),
     (ch05.chance_level, lambda *w: levels(*w).flip(0), "The positivity of the heads is"),
     (ch05.chance_level, nothing, "is None"),
@@ -163,6 +163,7 @@ RIGHT = [
         (m.W_O[la, h] @ (centre(m.W_U, dim=1) @ m.W_E) @ m.W_V[la, h]).T)),
     (ch05.chance_level, lambda *w: levels(*w).tolist()),
     (ch05.chance_level, lambda *w: [x for x in levels(*w)]),
+    (ch05.chance_level, lambda W_E, W_Q, W_K: levels(W_E, W_K, W_Q)),  # the transposed table has the same eigenvalues
     (ch05.kind, kind_by()),
     (ch05.counterexample, lambda: RANK_1),
     (ch05.counterexample, lambda: RANK_1.tolist()),
