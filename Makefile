@@ -40,7 +40,7 @@ test: book
 	"$(BIN)/python" -m pytest -n $(WORKERS) --dist loadfile
 
 test-release: book
-	"$(BIN)/python" -m pytest -m release --release-report $(RELEASE_REPORT) --timeout 3600
+	"$(BIN)/python" -m pytest -m release --release-report=$(RELEASE_REPORT) --timeout 3600
 
 workshop: book
 	"$(BIN)/python" -m course_utils workshop

@@ -30,10 +30,13 @@ BEFORE_PRINT = """() => {
 }"""
 PRINT_STYLE = """
 .bd-main .bd-content .bd-article h1:first-of-type { display: block; margin-top: 0; }
-.copybtn, .headerlink { display: none !important; }
+.copybtn, .headerlink, .ex-controls { display: none !important; }
 pre { white-space: pre-wrap !important; overflow-wrap: anywhere; }
 .bd-main .bd-content table { break-inside: auto; }
-figure, img, tr, .admonition { break-inside: avoid; } h1, h2, h3 { break-after: avoid; }
+figure, img, tr, .admonition, .course-explorable { break-inside: avoid; } h1, h2, h3 { break-after: avoid; }
+.course-explorable:not([data-figure="quiz"])[data-state="ready"] > .ex-figure { display: block; }
+.course-explorable:not([data-figure="quiz"])[data-state="ready"] > .ex-baseline { display: none; }
+h1, h2, h3 { white-space: break-spaces; } /* else the outline loses the space where a heading is broken */
 """
 FOOTER = """<div style="font: 8px sans-serif; width: 100%; text-align: center; color: #555">
 <span class="title"></span> &middot; <span class="pageNumber"></span></div>"""

@@ -47,6 +47,7 @@ def site(course_site) -> Path:
 
 
 # --- the report of `make test-release` ---
+# It is given with "=": a file of that name would else be taken for the tests to run, and this conftest not be read.
 
 
 def pytest_addoption(parser):
