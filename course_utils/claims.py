@@ -72,7 +72,7 @@ def run_chapters(paths: list[Path], update: bool = False) -> bool:
         fresh.unlink(missing_ok=True)
     failed = []
     for path in tqdm(paths, desc="chapters"):
-        command = [sys.executable, "-m", "jupyter", "execute", "--timeout=600", str(path.name)]
+        command = [sys.executable, "-m", "jupyter", "execute", "--timeout=900", str(path.name)]
         if subprocess.run(command, cwd=path.parent, env=environment).returncode:
             failed.append(path.name)
     if update and not failed and fresh.exists():

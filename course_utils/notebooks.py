@@ -21,7 +21,10 @@ ROOT = Path(__file__).resolve().parent.parent
 COMPARED, NOT_COMPARED = "nbval-check-output", "nbval-ignore-output"
 FOLDED = {"hide-cell", "hide-input", "hide-output", "remove-cell", "remove-input", "remove-output"}
 EXERCISE = ("exercise", "check", "solution")
-TAGS = {COMPARED, NOT_COMPARED, "raises-exception", *FOLDED, *EXERCISE}
+CLAIMS = "claims"
+TAGS = {COMPARED, NOT_COMPARED, CLAIMS, "raises-exception", *FOLDED, *EXERCISE}
+PROMPTS = {"code_prompt_show": "Show the claims", "code_prompt_hide": "Hide the claims"}
+MOST_CLAIMS = 4  # lines of claims that may stand among the code that a reader should read
 
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -103,10 +106,14 @@ def _normal_text(notebook) -> str:
         seen[digest] += 1
         cell.id = digest if seen[digest] == 1 else f"{digest}-{seen[digest]}"
         tags = list(dict.fromkeys(cell.metadata.get("tags", [])))
+        if cell.cell_type == "code" and _holds_claims(cell.source, alone=True):
+            tags = list(dict.fromkeys([*tags, CLAIMS, "hide-input"]))
         cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k == "mystnb"})
         if tags:
             cell.metadata["tags"] = tags
-        if "solution" in tags:  # JupyterLab folds it too
+        if CLAIMS in tags:
+            cell.metadata["mystnb"] = nbformat.from_dict(PROMPTS)
+        if {"solution", CLAIMS} & set(tags):  # JupyterLab folds it too
             cell.metadata["jupyter"] = {"source_hidden": True}
         if cell.cell_type == "code":
             code_cells += 1
@@ -161,6 +168,8 @@ def _cell_problems(cell) -> list[str]:
         found.append(f"is tagged {COMPARED} but holds no output: nothing would be compared")
     if ANSWERS.search(cell.source) and NOT_COMPARED not in tags:
         found.append(f"draws a figure that answers and is not tagged {NOT_COMPARED}: its data have tests of their own")
+    if _holds_claims(cell.source, alone=False):
+        found.append(f"has more than {MOST_CLAIMS} lines of claims among other code; they stand in a cell of their own")
     if "NBVAL_" in cell.source:
         found.append("steers nbval by a comment; use a tag")
     if "solution" in tags and "hide-cell" not in tags:
@@ -171,12 +180,24 @@ def _cell_problems(cell) -> list[str]:
     return found
 
 
+def _holds_claims(source: str, alone: bool) -> bool:
+    """Whether a cell holds more than a few lines of claims, and nothing else (`alone`) or other code as well."""
+    statements = _statements(source)
+    claims = [node for node in statements if re.match(r"claim\(|says = |del ", ast.unparse(node))]
+    lines = sum(node.end_lineno - node.lineno + 1 for node in claims if not isinstance(node, ast.Delete))
+    return lines > MOST_CLAIMS and (len(claims) == len(statements)) == alone
+
+
+def _statements(source: str) -> list[ast.stmt]:
+    try:
+        return ast.parse(source).body
+    except SyntaxError:  # a magic or a shell line
+        return []
+
+
 def _draws(source: str) -> bool:
     """Whether the cell calls plt.…, plots.… or playground when it runs, not only inside a function."""
-    try:
-        todo = list(ast.parse(source).body)
-    except SyntaxError:  # a magic or a shell line
-        return False
+    todo = _statements(source)
     while todo:
         node = todo.pop()
         if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Lambda):

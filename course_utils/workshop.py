@@ -3,7 +3,8 @@
 * `student/`, `instructor/`: the notebooks without and with solutions; a student's notebook is the chapter less its
   cells tagged `solution`, and nothing else has changed;
 * `site.zip`: the site, which opens from a folder; `slides/`: the slides of the half-day plan;
-* `book.pdf`: a browser's print of each page, joined, with an outline; solutions are left out, hints are not;
+* `book.pdf`: a browser's print of each page, joined, with an outline; solutions and folded claims are left out, hints
+  are not;
 * `SHA256SUMS`: `sha256sum --check SHA256SUMS` says whether all arrived whole.
 """
 
@@ -25,7 +26,7 @@ SITE_FOLDER = "how-small-transformers-compute"  # what site.zip unpacks to
 NOT_SHIPPED = {".buildinfo", "objects.inv"}
 # Runs in a page before it is printed: paper unfolds nothing. Solutions stay folded, and then leave no trace.
 BEFORE_PRINT = """() => {
-  for (const part of document.querySelectorAll(".tag_solution, #jb-print-docs-body")) part.remove();
+  for (const part of document.querySelectorAll(".tag_solution, .tag_claims, #jb-print-docs-body")) part.remove();
   for (const part of document.querySelectorAll("details")) part.open = true;
 }"""
 PRINT_STYLE = """

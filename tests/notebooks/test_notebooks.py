@@ -111,6 +111,8 @@ def test_a_good_notebook_has_no_problems(write):
     assert notebooks.problems(write(good_cells())) == []
 
 
+CLAIM = 'claim(\n    "01.x",\n    x,\n    tolerance=0,\n    says="The x",\n)'
+
 BAD = {
     "one title": lambda cells: cells.insert(0, markdown("Words before the title")),
     "found 2 titles": lambda cells: cells.append(markdown("# Another title")),
@@ -121,6 +123,7 @@ BAD = {
         code("from course_utils.explorables import quiz\nquiz('01')")
     ),
     "by a comment": lambda cells: cells.append(code("# NBVAL_SKIP\nprint(2)")),
+    "a cell of their own": lambda cells: cells.append(code("x = 1\n" + CLAIM)),
     "alternative text is ''": lambda cells: cells.append(code("if True:\n    fig = plots.heatmap(x)")),
     "alternative text is 'Plot'": lambda cells: cells.append(code("x", mystnb={"image": {"alt": "Plot"}})),
     "without the tag hide-cell": lambda cells: cells.__setitem__(-1, code("double = 2", "solution")),
@@ -166,6 +169,15 @@ def test_normalising_keeps_only_what_is_compared(write, tmp_path):
     assert notebook.cells[3].metadata.jupyter.source_hidden is True
     assert len({cell.id for cell in notebook.cells}) == len(cells)
     assert notebooks.normalise([path]) == [], "a second run changes nothing"
+
+
+def test_claims_that_stand_alone_are_folded_everywhere(write):
+    path = write([*good_cells(), code(CLAIM), code("x\n" + CLAIM.replace("\n    ", " ").replace("\n", ""))])
+    assert notebooks.problems(path) == []
+    alone, among = nbformat.read(path, as_version=4).cells[-2:]
+    assert alone.metadata.tags == ["claims", "hide-input"] and alone.metadata.jupyter.source_hidden is True
+    assert alone.metadata.mystnb.code_prompt_show == "Show the claims"
+    assert among.metadata == {}
 
 
 def test_cell_ids_stay_when_a_cell_is_inserted(write):
