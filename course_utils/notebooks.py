@@ -105,9 +105,10 @@ def _normal_text(notebook) -> str:
         digest = hashlib.sha256(f"{cell.cell_type}\n{cell.source}".encode()).hexdigest()[:12]
         seen[digest] += 1
         cell.id = digest if seen[digest] == 1 else f"{digest}-{seen[digest]}"
-        tags = list(dict.fromkeys(cell.metadata.get("tags", [])))
+        tags = cell.metadata.get("tags", [])
         if cell.cell_type == "code" and _holds_claims(cell.source, alone=True):
-            tags = list(dict.fromkeys([*tags, CLAIMS, "hide-input"]))
+            tags = [*tags, CLAIMS, "hide-input"]
+        tags = list(dict.fromkeys(tags))
         cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k == "mystnb"})
         if tags:
             cell.metadata["tags"] = tags
@@ -170,6 +171,8 @@ def _cell_problems(cell) -> list[str]:
         found.append(f"draws a figure that answers and is not tagged {NOT_COMPARED}: its data have tests of their own")
     if _holds_claims(cell.source, alone=False):
         found.append(f"has more than {MOST_CLAIMS} lines of claims among other code; they stand in a cell of their own")
+    if CLAIMS in tags and not _holds_claims(cell.source, alone=True):
+        found.append(f"is tagged {CLAIMS}, so it is folded and left out on paper, and holds other code than claims")
     if "NBVAL_" in cell.source:
         found.append("steers nbval by a comment; use a tag")
     if "solution" in tags and "hide-cell" not in tags:

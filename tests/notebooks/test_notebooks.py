@@ -123,6 +123,7 @@ BAD = {
         code("from course_utils.explorables import quiz\nquiz('01')")
     ),
     "by a comment": lambda cells: cells.append(code("# NBVAL_SKIP\nprint(2)")),
+    "other code than claims": lambda cells: cells.append(code("x = 1", "claims", "hide-input")),
     "a cell of their own": lambda cells: cells.append(code("x = 1\n" + CLAIM)),
     "alternative text is ''": lambda cells: cells.append(code("if True:\n    fig = plots.heatmap(x)")),
     "alternative text is 'Plot'": lambda cells: cells.append(code("x", mystnb={"image": {"alt": "Plot"}})),
