@@ -70,9 +70,9 @@ class AttentionOnlyTransformer(nn.Module):
         """Logits of the next token at every position (fast path: patterns are not kept)."""
         return self.stream(tokens) @ self.W_U
 
-    def stream(self, tokens: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos d_model"]:
-        """The residual stream after the last layer, by the fast path."""
-        x = self._embed(tokens)
+    def stream(self, tokens: Int[Tensor, "batch pos"], checked: bool = False) -> Float[Tensor, "batch pos d_model"]:
+        """The residual stream after the last layer, by the fast path. `checked`: `check_tokens` has seen the tokens."""
+        x = self._embed(tokens, checked)
         for layer in range(self.cfg.n_layers):
             x = x + self._attend_fast(x, layer)
         return x
@@ -117,8 +117,9 @@ class AttentionOnlyTransformer(nn.Module):
         before = torch.cat([k[..., :1, :], k[..., :-1, :]], dim=-2)  # the first key has none before it
         return own * k + (1 - own) * before
 
-    def _embed(self, tokens: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos d_model"]:
-        check_tokens(tokens, self.cfg)
+    def _embed(self, tokens: Int[Tensor, "batch pos"], checked: bool = False) -> Float[Tensor, "batch pos d_model"]:
+        if not checked:
+            check_tokens(tokens, self.cfg, self.W_E.device)
         return F.embedding(tokens.long(), self.W_E)  # it takes no 16-bit ids
 
     def _attend_fast(self, x: Float[Tensor, "batch pos d_model"], layer: int) -> Float[Tensor, "batch pos d_model"]:
@@ -139,8 +140,8 @@ class AttentionOnlyTransformer(nn.Module):
         return z.transpose(1, 2).flatten(-2) @ self.W_O[layer].reshape(H * D, M)
 
 
-def check_tokens(tokens: Tensor, cfg: ModelConfig) -> None:
-    """Raise CourseError unless `tokens` are integer ids [batch, pos] that this model can read."""
+def check_tokens(tokens: Tensor, cfg: ModelConfig, device: torch.device | None = None) -> None:
+    """Raise CourseError unless `tokens` are integer ids [batch, pos] that this model can read, on `device` if given."""
     if not isinstance(tokens, Tensor):
         remedy = "pass torch.tensor(tokenizer.encode(text))[None]"
         raise CourseError(f"tokens of type {type(tokens).__name__}", "they must be a tensor of ids", remedy)
@@ -157,6 +158,9 @@ def check_tokens(tokens: Tensor, cfg: ModelConfig) -> None:
             f"this model reads {cfg.n_ctx} at most",
             "cut it with course_utils.windows",
         )
+    if device is not None and tokens.device != device:
+        rule = f"the model is on {device}"
+        raise CourseError(f"tokens on {tokens.device}", rule, "move them there: tokens.to(model.W_E.device)")
     low, high = tokens.min().item(), tokens.max().item()
     if low < 0 or high >= cfg.d_vocab:
         raise CourseError(
