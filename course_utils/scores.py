@@ -76,10 +76,10 @@ def prefix_matching_scores(
         position = torch.arange(part.shape[1])
         query = (position > N[:, None]) & (position <= 2 * N[:, None])  # [batch, pos]: in the second copy
         target = successors(part) & query[:, :, None]
-        pattern = model.run_with_cache(part.to(model.W_E.device))[1].pattern.cpu()
-        total = total + torch.einsum("lbhqk,bqk->lh", pattern, target.float())
+        pattern = model.run_with_cache(part.to(model.W_E.device))[1].pattern
+        total = total + torch.einsum("lbhqk,bqk->lh", pattern, target.float().to(pattern.device))
         count += query.sum().item()
-    return total / count
+    return total.cpu() / count
 
 
 def successors(tokens: Int[Tensor, "batch pos"]) -> Tensor:
@@ -99,8 +99,8 @@ def previous_token_scores(
     total = 0.0
     for tokens in _batches(model, windows, batch):
         pattern = model.run_with_cache(tokens)[1].pattern
-        total = total + pattern.diagonal(offset=-1, dim1=-2, dim2=-1)[..., 1:].mean(-1).sum(1).cpu()
-    return total / len(windows)
+        total = total + pattern.diagonal(offset=-1, dim1=-2, dim2=-1)[..., 1:].mean(-1).sum(1)
+    return total.cpu() / len(windows)
 
 
 def in_context_score(
@@ -126,7 +126,7 @@ def late_less_early(losses: Float[Tensor, "n n_ctx_minus_1"]) -> Float[Tensor, "
     if losses.shape[1] < LATE.stop:
         rule = f"the score compares positions {EARLY.start}…{EARLY.stop - 1} and {LATE.start}…{LATE.stop - 1}"
         raise CourseError(f"losses at {losses.shape[1]} positions", rule, "use windows of 256 tokens")
-    return (losses[:, LATE].mean(1) - losses[:, EARLY].mean(1)).double()
+    return (losses[:, LATE].mean(1) - losses[:, EARLY].mean(1)).cpu().double()
 
 
 def bootstrap(

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from course_utils import corpus
 from course_utils.circuits import ov_circuit, qk_circuit
+from course_utils.device import to_numpy
 from course_utils.errors import CourseError, check_integer, check_type
 from course_utils.factored import BLOCK, FactoredMatrix
 from course_utils.model import AttentionOnlyTransformer, check_model
@@ -117,7 +118,7 @@ def count(
     if not len(ids) or not len(source):
         rule = "there must be one of each at least"
         raise CourseError(f"{len(source)} triples in a text of {len(ids)} tokens", rule, "pass a text and triples")
-    ids = np.asarray(ids)
+    ids = to_numpy(ids, int)
     order = np.argsort(ids.astype(np.uint16), kind="stable")  # positions, token by token
     ends = np.cumsum(np.bincount(ids, minlength=1 + max(int(t.max()) for t in (source, destination))))
     document = np.maximum.accumulate(np.where(ids == 0, np.arange(len(ids)), 0))  # where its start token stands
@@ -150,7 +151,7 @@ def lift(
     if not len(occasions) == len(hits) == len(out):
         rule = "there must be one number of each for each triple"
         raise CourseError(f"{len(occasions)} occasions and {len(hits)} hits of {len(out)} triples", rule, "see count")
-    bigrams, rows, columns = corpus.bigram_counts(), destination.numpy().copy(), out.numpy().copy()
+    bigrams, rows, columns = corpus.bigram_counts(), to_numpy(destination, int).copy(), to_numpy(out, int).copy()
     base = bigrams[rows, columns] / bigrams.sum(1)[rows]
     return (hits / occasions) / torch.as_tensor(base)
 
@@ -175,9 +176,9 @@ def listed(model: AttentionOnlyTransformer, ids: Int[Tensor, " n_tokens"], k: in
     """The k largest skip-trigrams of each head of layer 0, their controls, and the counts of both in a text."""
     check_model(model)
     check_integer("n_layers", model.cfg.n_layers, 1)
-    model = copy.deepcopy(model).double()  # so that the order is the same on every machine
+    model = copy.deepcopy(model).cpu().double()  # so that the order is the same on every machine
     heads = [of_head(model, 0, head, k) for head in range(model.cfg.n_heads)]
-    values, source, destination, out = (torch.cat(fields).cpu() for fields in zip(*heads, strict=True))
+    values, source, destination, out = (torch.cat(fields) for fields in zip(*heads, strict=True))
     control = control_sources(source, destination, out)
     occasions, hits = count(ids, source, destination, out)
     control_occasions, control_hits = count(ids, control, destination, out)
