@@ -1,4 +1,4 @@
-"""Induction heads as they form: loss, scores and patterns through training (chapter 9)."""
+"""Induction heads as they form: loss, scores and patterns through training (chapter 10)."""
 
 import html
 

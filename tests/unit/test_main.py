@@ -117,7 +117,7 @@ def test_the_zero_layer_model_is_trained_on_the_bigram_table(asked, tmp_path):
 def test_the_recipes_are_of_the_shipped_models():
     assert tuple(training.RECIPES)[:3] == checkpoints.SHIPPED
     small = [training.RECIPES[name] for name in training.RECIPES if name.startswith("small-")]
-    assert len(small) == 3 and all(run == small[0][1] for _, run in small)  # compared with each other in chapter 9
+    assert len(small) == 3 and all(run == small[0][1] for _, run in small)  # compared with each other in chapter 10
     large = [training.RECIPES[name][0] for name in checkpoints.SHIPPED]
     assert [(cfg.n_layers, cfg.n_heads) for cfg in large] == [(0, 12), (1, 12), (2, 12)]
 

@@ -9,9 +9,10 @@
 5. When a build has come to its end, `source_digest.txt` beside the site says what it was built from. Tests read it.
 6. The role {claim}`02.loss.unigram:.2f` writes a number of `book/results.json`; `[1]` after the key, one of a list.
 7. The directive {explorable} puts a figure that answers on a page without cells. Its content is the call, as a cell
-   would have it: `quiz("10")`; the names of `course_utils` and `course_utils.explorables` are known.
+   would have it: `quiz("13")`; the names of `course_utils` and `course_utils.explorables` are known.
 8. If the site has the induction lab, the models' weights are put beside it, in `_static/lab`.
-9. While the site is built `COURSE_STATIC` is set: a playground then shows its default state and no controls.
+9. A chapter has the number with which its file begins, also where the contents leave numbers free.
+10. While the site is built `COURSE_STATIC` is set: a playground then shows its default state and no controls.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from docutils import nodes
+from sphinx.environment.collectors.toctree import TocTreeCollector
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 USED_BY_CELLS = ("course_utils", "book/results.json", "requirements.txt")
@@ -136,6 +138,24 @@ def ship_weights(app, exception) -> None:
         ship(Path(app.outdir) / "_static" / "lab")
 
 
+def number_by_file_name(app) -> None:
+    """Sphinx counts the chapters; figures take the chapter's number from here as well."""
+    count = TocTreeCollector.assign_section_numbers
+
+    def assign_section_numbers(self, env):
+        changed = count(self, env)
+        for page, numbers in env.toc_secnumbers.items():
+            if found := re.match(r"book/(\d\d)_", page):
+                first = int(found[1])
+                env.toc_secnumbers[page] = {anchor: n and (first, *n[1:]) for anchor, n in numbers.items()}
+                for node in (env.titles[page], *env.tocs[page].findall(nodes.reference)):
+                    if number := node.get("secnumber"):
+                        node["secnumber"] = [first, *number[1:]]
+        return changed
+
+    TocTreeCollector.assign_section_numbers = assign_section_numbers
+
+
 def mark_static(app) -> None:
     os.environ["COURSE_STATIC"] = "1"  # the kernels inherit it
 
@@ -149,6 +169,7 @@ def record_sources(app, exception) -> None:
 def setup(app):
     app.add_role("claim", Claim())
     app.add_directive("explorable", ExplorableFigure)
+    app.connect("builder-inited", number_by_file_name)
     app.connect("builder-inited", mark_static)
     app.connect("config-inited", key_execution_cache)
     app.connect("config-inited", open_in_buttons)

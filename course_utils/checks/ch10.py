@@ -1,4 +1,4 @@
-"""Exercises of chapter 9, "How induction heads form".
+"""Exercises of chapter 10, "How induction heads form".
 
 Curves are made up, so that their order, their score or their bump is known; a head is tried on repeated random tokens.
 """
@@ -17,7 +17,7 @@ from course_utils.scores import successors
 EXACT = 1e-5  # answers may be in 32-bit numbers
 
 
-@exercise("Exercise 9.1")
+@exercise("Exercise 10.1")
 def order_of_events(answer) -> str:
     # Some rise and some fall, none starts at zero, each has its own times; the middle is reached at `middle`.
     middle = {"a": 2.0, "d falls": 3.5, "c small": 4.5, "b": 6.0}
@@ -62,7 +62,7 @@ def order_of_events(answer) -> str:
     return "Four curves, each on its own scale, in their order."
 
 
-@exercise("Exercise 9.2")
+@exercise("Exercise 10.2")
 def in_context(answer) -> str:
     losses = 5 - 0.01 * torch.arange(255.0, dtype=torch.float64) + 0.3 * normal((6, 255), 1)
     losses[:, ::16] += 2  # the ends of the stretches matter
@@ -91,7 +91,7 @@ def in_context(answer) -> str:
     return f"The score is {float(want):.2f}."
 
 
-@exercise("Exercise 9.3")
+@exercise("Exercise 10.3")
 def smear(answer) -> str:
     keys, alpha = normal((3, 5, 4), 2), torch.tensor([-1.0, 0.4, 2.0], dtype=torch.float64)
     given = keys.clone(), alpha.clone()
@@ -129,7 +129,7 @@ def smear(answer) -> str:
     return "Every key carries the token before it."
 
 
-@exercise("Exercise 9.4")
+@exercise("Exercise 10.4")
 def windows_of_step(answer) -> str:
     n_windows, batch = 1000, 16
 
@@ -178,7 +178,7 @@ def windows_of_step(answer) -> str:
     return "Interrupted anywhere, it goes on the same."
 
 
-@exercise("Exercise 9.5")
+@exercise("Exercise 10.5")
 def bump(answer) -> str:
     tokens = np.geomspace(1e5, 2e7, 240)
     logarithm = np.log(tokens)
@@ -210,7 +210,7 @@ def bump(answer) -> str:
     return "Three bumps found, and none where there is none."
 
 
-@exercise("Exercise 9.6")
+@exercise("Exercise 10.6")
 def smeared_induction(answer) -> str:
     d_vocab, N = 40, 25
     got = answer(d_vocab)
