@@ -34,7 +34,7 @@ SHORTEST_ALT = 20  # characters; a shorter alternative text cannot say what a fi
 STUB = re.compile(r"\braise NotImplementedError(\(.*\))?$")
 DRAWS = re.compile(r"^((plt|plots)\.(?!use_style$|rc|style|get_|close$)\w+|playground)$")
 
-ANSWERS = re.compile(r"^from course_utils\.explorables import|^explorables\.\w+\(", re.M)
+ANSWERS = re.compile(r"^from course_utils\.figures import|^figures\.\w+\(", re.M)
 
 
 def chapters(root: Path = ROOT) -> list[Path]:

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 import numpy as np
 
 from course_utils.errors import CourseError
-from course_utils.explorables.host import Explorable, table
+from course_utils.figures.host import Explorable, table
 
 READS = {"Q": "queries", "K": "keys", "V": "values"}
 
 
-def composition(measure: dict, effect: dict, baseline: float, spread: float, least: float = 0.03) -> Explorable:
+def composition_figure(measure: dict, effect: dict, baseline: float, spread: float, least: float = 0.03) -> Explorable:
     """The heads of two layers and a line for each pair that composes, above a threshold that the reader moves.
 
     `measure` and `effect`: a table [earlier head, later head] for each of "Q", "K" and "V": the composition measure,

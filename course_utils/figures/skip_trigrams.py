@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from course_utils.errors import CourseError
-from course_utils.explorables.host import Explorable, code, table, texts, visible
+from course_utils.figures.host import Explorable, code, table, texts, visible
 
 DESTINATIONS, OUTPUTS = 8, 6  # rows and columns of the grid
 LOOKED_THROUGH = 24  # destinations among which pairs that occur are sought
 FREQUENT = 30
 
 
-def skip_trigrams(circuits: Mapping, sources: Mapping, names: Sequence[str], counts) -> Explorable:
+def skip_trigrams_figure(circuits: Mapping, sources: Mapping, names: Sequence[str], counts) -> Explorable:
     """A grid [destination, out] for each source: values f1(a, b) · f2(a, c), and how often each pair occurs.
 
         circuits  {head: (qk, ov)}: FactoredMatrix or table [destination, source] and [source, out], both centred

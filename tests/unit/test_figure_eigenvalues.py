@@ -9,9 +9,9 @@ from bs4 import BeautifulSoup
 from hostile import HOSTILE
 
 from course_utils.errors import CourseError
-from course_utils.explorables import eigenvalues, visible
-from course_utils.explorables.eigenvalues import number
 from course_utils.factored import FactoredMatrix
+from course_utils.figures import eigenvalues_figure, visible
+from course_utils.figures.eigenvalues import number
 
 N, RANK = 40, 6
 
@@ -28,7 +28,7 @@ RANDOM = {"a": circuit(2), "b": circuit(3)}
 
 
 def figure(**changed):
-    return eigenvalues(**({"trained": TRAINED, "random": RANDOM, "names": NAMES} | changed))
+    return eigenvalues_figure(**({"trained": TRAINED, "random": RANDOM, "names": NAMES} | changed))
 
 
 @pytest.mark.parametrize("kind", ["trained", "random"])
@@ -77,7 +77,7 @@ def test_the_plain_version_has_the_largest_of_each_head():
 def test_texts_are_never_markup():
     names = [f"{text} {i}" for i, text in enumerate(HOSTILE)]
     tables = {"<b>": circuit(4, len(names), 30)}
-    made = eigenvalues(tables, tables, names)
+    made = eigenvalues_figure(tables, tables, names)
     soup = BeautifulSoup(made._repr_html_(), "html.parser")
     assert set(made.data["names"]) <= {visible(name) for name in names} and len(made.data["names"]) > 60
     assert "<" not in soup.find("script", type="application/json").string

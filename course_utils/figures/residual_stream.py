@@ -7,7 +7,7 @@ import torch
 from course_utils.checkpoints import load_model
 from course_utils.corpus import load_tokenizer
 from course_utils.errors import CourseError
-from course_utils.explorables.host import Explorable, code, packed, table, texts, visible
+from course_utils.figures.host import Explorable, code, packed, table, texts, visible
 from course_utils.model import AttentionOnlyTransformer, check_tokens
 
 LONGEST = 64  # positions that can be chosen: more would be over 200 kB with 24 heads
@@ -15,7 +15,7 @@ GUESSES = 5
 
 
 @torch.no_grad()
-def residual_stream(
+def residual_stream_figure(
     model: AttentionOnlyTransformer | str,
     tokens: str | Sequence[int] | torch.Tensor,
     *,
@@ -23,7 +23,7 @@ def residual_stream(
     at: int | None = None,
     offer: Sequence[str] = (),
 ) -> Explorable:
-    """A logit as the sum of what was written into the stream: `residual_stream("two-layer", "def read(path):")`.
+    """A logit as the sum of what was written into the stream: `residual_stream_figure("two-layer", "def read(path):")`.
 
     `model`: a model, or the name of one that ships. `tokens`: a text, or its token ids without the start token, which
     is put before them. The reader chooses one of the `last` positions (64 at most) that have a next token, and a token:
@@ -35,7 +35,7 @@ def residual_stream(
     model = load_model(model, "cpu") if isinstance(model, str) else model
     if not isinstance(model, AttentionOnlyTransformer) or not model.cfg.n_layers:
         rule = "it must be a model with at least one layer, or the name of one"
-        raise CourseError(f"model is {type(model).__name__}", rule, 'residual_stream("two-layer", …)')
+        raise CourseError(f"model is {type(model).__name__}", rule, 'residual_stream_figure("two-layer", …)')
     tokenizer = load_tokenizer(model.cfg.d_vocab)
     ids = _ids(tokens, model, tokenizer)
     if not isinstance(last, int) or not 1 <= last <= LONGEST:

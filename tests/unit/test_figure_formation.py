@@ -10,7 +10,7 @@ from hostile import HOSTILE
 
 from course_utils.checkpoints import load_log
 from course_utils.errors import CourseError
-from course_utils.explorables import formation, visible
+from course_utils.figures import formation_figure, visible
 
 TOKENS = ["<|start|>", "a", "b", "c", "a", "b"]
 
@@ -39,7 +39,7 @@ def unpacked(packed: dict) -> np.ndarray:
 
 def test_the_shipped_logs_go_into_200_kilobytes_each():
     logs = {name: load_log(name) for name in ("two-layer", "small-two-layer-1", "small-smeared-keys")}
-    figure = formation(logs, {name: ["x"] * 48 for name in logs})
+    figure = formation_figure(logs, {name: ["x"] * 48 for name in logs})
     for run, (name, log) in zip(figure.data["runs"], logs.items(), strict=True):
         assert len(json.dumps(run, separators=(",", ":"))) <= 200_000
         million = log["tokens_per_step"] / 1e6
@@ -66,11 +66,13 @@ def test_in_context_is_the_mean_of_five():
     log = made_log()
     values = log["in_context"]
     expected = [np.mean([values[j] for j in range(6) if abs(i - j) <= 2]) for i in range(6)]
-    assert np.allclose(formation({"run": log}, {"run": TOKENS}).data["runs"][0]["inContext"], expected, atol=6e-4)
+    assert np.allclose(
+        formation_figure({"run": log}, {"run": TOKENS}).data["runs"][0]["inContext"], expected, atol=6e-4
+    )
 
 
 def test_goals_are_one_back_and_the_successors():
-    run = formation({"run": made_log()}, {"run": TOKENS}).data["runs"][0]
+    run = formation_figure({"run": made_log()}, {"run": TOKENS}).data["runs"][0]
     goals = {head["name"]: head["goal"] for head in run["heads"]}
     assert goals["0.1"] == "one back" and goals["1.2"] == "successor"
     assert run["heads"][run["best"]]["name"] == "1.2" and len(run["heads"]) == 5
@@ -80,13 +82,13 @@ def test_goals_are_one_back_and_the_successors():
 def test_without_a_head_that_matches_the_best_is_the_one_that_looks_back():
     log = made_log()
     log["prefix_matching"][:] = 0.01
-    run = formation({"run": log}, {"run": TOKENS}).data["runs"][0]
+    run = formation_figure({"run": log}, {"run": TOKENS}).data["runs"][0]
     assert run["heads"][run["best"]]["name"] == "0.1"
 
 
 def test_the_plain_version_says_how_much_attention_lies_where_it_should():
     log = made_log()
-    figure = formation({"a run": log}, {"a run": TOKENS})
+    figure = formation_figure({"a run": log}, {"a run": TOKENS})
     soup = BeautifulSoup(figure.plain, "html.parser")
     assert soup.caption.get_text() == "a run, head 1.2"
     last = [cell.get_text().replace("−", "-") for cell in soup.select("tbody tr")[-1].select("th, td")]
@@ -98,7 +100,7 @@ def test_the_plain_version_says_how_much_attention_lies_where_it_should():
 @pytest.mark.parametrize("hostile", HOSTILE, ids=ascii)
 def test_texts_are_never_markup(hostile):
     def soup_of(name, token):
-        html = formation({name: made_log()}, {name: [token, *TOKENS[1:]]})._repr_html_()
+        html = formation_figure({name: made_log()}, {name: [token, *TOKENS[1:]]})._repr_html_()
         html.encode("utf-8")
         return BeautifulSoup(html, "html.parser")
 
@@ -110,7 +112,7 @@ def test_texts_are_never_markup(hostile):
 
 
 def test_the_same_logs_are_the_same_text_and_the_rest_is_small():
-    first, second = (formation({"run": made_log()}, {"run": TOKENS}) for _ in range(2))
+    first, second = (formation_figure({"run": made_log()}, {"run": TOKENS}) for _ in range(2))
     assert first._repr_html_() == second._repr_html_()
     alone = len(first._repr_html_().encode()) - len(first._json()) - len(first.plain.encode())
     assert alone <= 30_000
@@ -139,6 +141,6 @@ BAD = {
 def test_mistakes_are_named(name):
     logs, tokens, words = BAD[name]
     with pytest.raises(CourseError) as error:
-        formation(logs, tokens)
+        formation_figure(logs, tokens)
     for word in words:
         assert word in str(error.value)

@@ -8,7 +8,7 @@ import torch
 from course_utils.checkpoints import load_model
 from course_utils.corpus import load_text, load_tokenizer, windows
 from course_utils.errors import CourseError
-from course_utils.explorables.host import Explorable, code, packed, table, visible
+from course_utils.figures.host import Explorable, code, packed, table, visible
 from course_utils.model import AttentionOnlyTransformer, check_tokens
 from course_utils.scores import prefix_matching_scores, previous_token_scores
 
@@ -18,7 +18,7 @@ INDUCTION, PREVIOUS = 0.3, 0.4  # from which score on a head is called so
 
 
 @torch.no_grad()
-def attention(
+def attention_figure(
     model: AttentionOnlyTransformer | str,
     texts: Mapping[str, str | Sequence[int] | torch.Tensor],
     *,
@@ -26,7 +26,7 @@ def attention(
     mode: str = "attention",
     token: int | None = None,
 ) -> Explorable:
-    """All heads of a model over texts: `attention("two-layer", {"Python": "def read(path):", …})`.
+    """All heads of a model over texts: `attention_figure("two-layer", {"Python": "def read(path):", …})`.
 
     `model`: a model, or the name of one that ships. `texts`: by name, each a text or its token ids, without the start
     token, which is put before it; 71 tokens at most. `head`: the head enlarged at first, "1.10" or (1, 10), in a
@@ -44,7 +44,7 @@ def attention(
     model = load_model(model, "cpu") if isinstance(model, str) else model
     if not isinstance(model, AttentionOnlyTransformer) or not model.cfg.n_layers:
         rule = "it must be a model with at least one layer, or the name of one"
-        raise CourseError(f"model is {type(model).__name__}", rule, 'attention("two-layer", …)')
+        raise CourseError(f"model is {type(model).__name__}", rule, 'attention_figure("two-layer", …)')
     if mode not in MODES:
         raise CourseError(f"mode {mode!r}", f"it must be one of {MODES}", 'leave it out for "attention"')
     heads = _heads(model)
@@ -60,7 +60,7 @@ def attention(
 def _items(texts) -> dict:
     if not isinstance(texts, Mapping) or not texts or not all(isinstance(name, str) for name in texts):
         rule = "they must be a dict of texts by name, not empty"
-        raise CourseError(f"texts are {texts!r}"[:200], rule, 'attention(model, {"Python": "def f(x):"})')
+        raise CourseError(f"texts are {texts!r}"[:200], rule, 'attention_figure(model, {"Python": "def f(x):"})')
     return dict(texts)
 
 

@@ -10,8 +10,8 @@ from bs4 import BeautifulSoup
 from course_utils.checkpoints import load_model
 from course_utils.circuits import composition_baseline, composition_scores
 from course_utils.errors import CourseError
-from course_utils.explorables import composition
-from course_utils.explorables.composition import edges
+from course_utils.figures import composition_figure
+from course_utils.figures.composition import edges
 
 rng = np.random.default_rng(0)
 MEASURE = {kind: rng.uniform(0, 0.2, (12, 12)) for kind in "QKV"}
@@ -20,7 +20,7 @@ EFFECT = {kind: rng.uniform(0, 1, (12, 12)) for kind in "QKV"}
 
 def figure(**changed):
     given = {"measure": MEASURE, "effect": EFFECT, "baseline": 0.051, "spread": 0.0012} | changed
-    return composition(**given)
+    return composition_figure(**given)
 
 
 def test_the_data_are_what_was_given_rounded():
@@ -67,7 +67,7 @@ def test_lines_of_the_trained_model_are_those_of_a_plain_computation():
     """Composition again from the whole matrices, for the pairs that the figure draws and as many that it does not."""
     model = load_model("two-layer", "cpu").double().requires_grad_(False)
     baseline, spread = composition_baseline(model, draws=2)
-    made = composition(composition_scores(model), EFFECT, baseline, spread)
+    made = composition_figure(composition_scores(model), EFFECT, baseline, spread)
     drawn = {edge[1:]: edge[0] for edge in edges(made.data)}
     assert ("K", 8, 1) in drawn and ("K", 7, 8) in drawn
     for kind, i, j in [*list(drawn)[:6], ("K", 0, 0), ("Q", 3, 4), ("V", 8, 5)]:
@@ -81,7 +81,7 @@ def test_lines_of_the_trained_model_are_those_of_a_plain_computation():
 def test_other_numbers_of_heads_and_rounding_below_zero():
     small = {kind: np.array([[0.2, 0.1, 0.0], [0.0, 0.05, 0.3]]) for kind in "QKV"}
     none = {kind: np.full((2, 3), -1e-9) for kind in "QKV"}
-    assert composition(small, none, 0.05, 0.001).data["effect"]["K"] == [[0.0] * 3] * 2
+    assert composition_figure(small, none, 0.05, 0.001).data["effect"]["K"] == [[0.0] * 3] * 2
 
 
 def test_the_same_figure_is_the_same_text_and_small():

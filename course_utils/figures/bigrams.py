@@ -8,13 +8,13 @@ from scipy.sparse import csr_array, issparse
 
 from course_utils.corpus import load_tokenizer
 from course_utils.errors import CourseError
-from course_utils.explorables.host import Explorable, code, packed, table, texts, visible
+from course_utils.figures.host import Explorable, code, packed, table, texts, visible
 
 ROWS = 12  # next tokens of each token
 MOST = 900  # tokens with their next tokens: more would be over 200 kB
 
 
-def bigrams(
+def bigrams_figure(
     log_probs: torch.Tensor, counts: csr_array, interesting: Sequence[str] = (" def",), *, carried: int = 600
 ) -> Explorable:
     """The next tokens after a token, by a model's table and by counts, for the most frequent tokens.

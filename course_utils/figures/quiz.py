@@ -4,7 +4,7 @@ import html
 import json
 
 from course_utils.errors import CourseError
-from course_utils.explorables.host import HERE, Explorable
+from course_utils.figures.host import HERE, Explorable
 
 QUIZZES = HERE / "quizzes"
 

@@ -12,7 +12,7 @@ from hostile import HOSTILE
 from course_utils import corpus
 from course_utils.checkpoints import load_model
 from course_utils.errors import CourseError
-from course_utils.explorables import skip_trigrams, visible
+from course_utils.figures import skip_trigrams_figure, visible
 from course_utils.skip_trigrams import circuits_of_common_tokens
 
 N = 30
@@ -24,7 +24,7 @@ COUNTS = rng.choice([0, 0, 0, 40], size=(N, N))
 
 def figure(**changed):
     given = {"circuits": {3: (QK, OV)}, "sources": {3: [5, 7]}, "names": NAMES, "counts": COUNTS} | changed
-    return skip_trigrams(**given)
+    return skip_trigrams_figure(**given)
 
 
 def test_rows_and_columns_are_the_entries_of_the_tables():
@@ -69,7 +69,7 @@ def test_sparse_counts_and_factored_tables_give_the_same():
     names = [corpus.load_tokenizer().show(token) for token in tokens]
     counts = corpus.bigram_counts()[tokens.tolist()][:, tokens.tolist()]
     mary, pri, verb, bose = (names.index(name) for name in ("mary", "pri", "ver", "bose"))
-    [grid] = skip_trigrams({4: (qk, ov)}, {4: [mary]}, names, counts).data["heads"][0]["sources"]
+    [grid] = skip_trigrams_figure({4: (qk, ov)}, {4: [mary]}, names, counts).data["heads"][0]["sources"]
     (i, j), (k, m) = grid["pairs"]
     assert [grid["destinations"][i], grid["outs"][j]] == ["pri", "mary"]
     assert [grid["destinations"][k], grid["outs"][m]] == ["ver", "bose"]
@@ -96,7 +96,7 @@ def test_the_plain_version_has_every_source_with_its_numbers():
 def test_texts_are_never_markup():
     names, n = [f"{text} {i}" for i, text in enumerate(HOSTILE)], len(HOSTILE)
     qk, ov = np.abs(rng.normal(size=(2, n, n)))
-    made = skip_trigrams({"<b>": (qk, ov)}, {"<b>": range(n)}, names, np.zeros((n, n), int))
+    made = skip_trigrams_figure({"<b>": (qk, ov)}, {"<b>": range(n)}, names, np.zeros((n, n), int))
     soup = BeautifulSoup(made._repr_html_(), "html.parser")
     assert [grid["source"] for grid in made.data["heads"][0]["sources"]] == [visible(name) for name in names]
     assert {tag.name for tag in soup.select_one(".ex-baseline").find_all()} == {

@@ -11,7 +11,7 @@ from hostile import HOSTILE
 from course_utils.checkpoints import load_model
 from course_utils.corpus import Tokenizer, load_tokenizer
 from course_utils.errors import CourseError
-from course_utils.explorables import residual_stream, visible
+from course_utils.figures import residual_stream_figure, visible
 
 TEXT = "def area(width, height):\n    return width * height\n\ndef volume(width, height"
 OFFER = [" self", "\n"]
@@ -24,7 +24,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def figure(model):
-    return residual_stream(model, TEXT, last=12, offer=OFFER)
+    return residual_stream_figure(model, TEXT, last=12, offer=OFFER)
 
 
 def unpacked(data) -> np.ndarray:
@@ -56,7 +56,7 @@ def test_it_begins_where_layer_1_does_most_for_the_next_token(model, figure):
     values = unpacked(figure.data["values"])
     assert figure.data["at"] == values[:, 0, 13:].sum(axis=1).argmax()
     first = figure.data["first"]
-    assert residual_stream(model, TEXT, last=12, at=first + 3).data["at"] == 3
+    assert residual_stream_figure(model, TEXT, last=12, at=first + 3).data["at"] == 3
 
 
 def test_the_plain_version_has_each_position(figure):
@@ -72,19 +72,19 @@ def test_the_plain_version_has_each_position(figure):
 def test_ids_and_tensors_will_do(model, figure):
     ids = load_tokenizer().encode(TEXT)
     for tokens in (ids, torch.tensor(ids)):
-        assert residual_stream(model, tokens, last=12, offer=OFFER)._repr_html_() == figure._repr_html_()
+        assert residual_stream_figure(model, tokens, last=12, offer=OFFER)._repr_html_() == figure._repr_html_()
 
 
 def test_the_size_is_bounded(model):
     ids = load_tokenizer().encode("the quick brown fox " * 80)[:255]
-    figure = residual_stream(model, ids, last=64, offer=[" self", "\n", "(", ")"])
+    figure = residual_stream_figure(model, ids, last=64, offer=[" self", "\n", "(", ")"])
     assert len(figure._json()) + len(figure.plain) < 200_000
     assert len(figure._repr_html_().encode()) - len(figure._json()) - len(figure.plain.encode()) <= 30_000
 
 
 def test_tokens_are_text(model, monkeypatch):
     monkeypatch.setattr(Tokenizer, "show", lambda self, token: HOSTILE[token % len(HOSTILE)])
-    figure = residual_stream(model, TEXT)
+    figure = residual_stream_figure(model, TEXT)
     soup = BeautifulSoup(figure._repr_html_(), "html.parser")
     assert {tag.name for tag in soup.select_one(".ex-baseline").find_all()} <= set(
         "table caption thead tbody tr th td code".split()
@@ -113,5 +113,5 @@ BAD = {
 def test_mistakes_are_named(name):
     given, named, words = BAD[name]
     with pytest.raises(CourseError) as caught:
-        residual_stream(*given, **named)
+        residual_stream_figure(*given, **named)
     assert all(word in str(caught.value) for word in [*words, "Remedy:"]), caught.value

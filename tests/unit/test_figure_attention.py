@@ -12,9 +12,9 @@ from hostile import HOSTILE
 
 from course_utils import AttentionOnlyTransformer, ModelConfig, load_model, load_tokenizer
 from course_utils.errors import CourseError
-from course_utils.explorables import attention, visible
+from course_utils.figures import attention_figure, visible
 
-attention_module = importlib.import_module("course_utils.explorables.attention")  # its function has the same name
+attention_module = importlib.import_module("course_utils.figures.attention")  # its function has the same name
 LONGEST = attention_module.LONGEST
 
 TEXT = "def read(path):\n    return open(path).read()\n"
@@ -40,7 +40,7 @@ def step(packed: dict) -> float:
 def test_the_data_are_what_the_model_does(n_layers):
     model = small_model(n_layers)
     tokenizer = load_tokenizer(1024)
-    [block] = attention(model, {"Python": TEXT}).data["texts"]
+    [block] = attention_figure(model, {"Python": TEXT}).data["texts"]
     ids = [tokenizer.start_id, *tokenizer.encode(TEXT)]
     assert block["tokens"] == [visible(tokenizer.show(i)) for i in ids] and block["name"] == "Python"
     assert 0 <= block["token"] < len(ids)
@@ -75,7 +75,7 @@ def test_the_data_are_what_the_model_does(n_layers):
 def test_in_the_last_layer_the_effects_sum_to_what_the_head_adds():
     model = small_model()
     ids = torch.tensor([[0, *load_tokenizer(1024).encode(TEXT)]])
-    [block] = attention(model, {"": TEXT}).data["texts"]
+    [block] = attention_figure(model, {"": TEXT}).data["texts"]
     _, cache = model.run_with_cache(ids)
     W_U = model.W_U - model.W_U.mean(dim=1, keepdim=True)
     rows = np.cumsum(range(1, ids.shape[1] - 1))  # where each query's row begins
@@ -87,34 +87,34 @@ def test_in_the_last_layer_the_effects_sum_to_what_the_head_adds():
 
 
 def test_the_shipped_heads_are_marked_by_their_scores():
-    two = attention("two-layer", {"Python": TEXT}).data
+    two = attention_figure("two-layer", {"Python": TEXT}).data
     kinds = {head["name"]: head["kind"] for head in two["heads"] if head["kind"]}
     assert kinds == {"0.8": "previous", "1.1": "induction", "1.9": "induction", "1.10": "induction"}
     assert two["heads"][two["head"]]["name"] == "1.1" and two["columns"] == 12 and len(two["heads"]) == 24
-    one = attention("one-layer", {"Python": TEXT}).data
+    one = attention_figure("one-layer", {"Python": TEXT}).data
     assert {head["name"]: head["kind"] for head in one["heads"] if head["kind"]} == {"8": "previous"}
     assert one["head"] == 8
 
 
 def test_what_is_shown_first_can_be_told():
     model, texts = small_model(), {"a": TEXT, "b": [5, 6, 7]}
-    data = attention(model, texts, head="1.2", mode="effect", token=3).data
+    data = attention_figure(model, texts, head="1.2", mode="effect", token=3).data
     assert (data["text"], data["head"], data["mode"], data["token"]) == (0, 5, "effect", 3)
-    assert attention(model, texts, head=(0, 1)).data["head"] == 1
-    assert attention(small_model(1), texts, head=2).data["head"] == 2
-    same = attention(model, {"b": torch.tensor([5, 6, 7])}).data["texts"][0]
-    assert same == attention(model, texts).data["texts"][1] and len(same["tokens"]) == 4
+    assert attention_figure(model, texts, head=(0, 1)).data["head"] == 1
+    assert attention_figure(small_model(1), texts, head=2).data["head"] == 2
+    same = attention_figure(model, {"b": torch.tensor([5, 6, 7])}).data["texts"][0]
+    assert same == attention_figure(model, texts).data["texts"][1] and len(same["tokens"]) == 4
 
 
 def test_the_same_figure_is_the_same_text():
-    first, second = (attention(small_model(), {"Python": TEXT})._repr_html_() for _ in range(2))
+    first, second = (attention_figure(small_model(), {"Python": TEXT})._repr_html_() for _ in range(2))
     assert first == second
 
 
 @pytest.mark.parametrize("n_layers", [1, 2])
 def test_without_javascript_the_sharpest_looks_can_be_read(n_layers):
     model = small_model(n_layers)
-    figure = attention(model, {"Python": TEXT, "Ids": [5, 6, 7]})
+    figure = attention_figure(model, {"Python": TEXT, "Ids": [5, 6, 7]})
     soup = BeautifulSoup(figure.plain, "html.parser")
     tables = soup.find_all("table")
     assert len(tables) == 2 and all(len(table.select("tbody tr")) == 3 * n_layers for table in tables)
@@ -130,7 +130,7 @@ def test_without_javascript_the_sharpest_looks_can_be_read(n_layers):
 
 def test_a_text_takes_at_most_200_kilobytes_and_the_rest_at_most_30():
     model = load_model("two-layer", "cpu")
-    figure = attention(model, {"long": list(range(1, LONGEST))})
+    figure = attention_figure(model, {"long": list(range(1, LONGEST))})
     assert len(json.dumps(figure.data["texts"][0])) <= 200_000
     assert len(figure._repr_html_().encode()) - len(figure._json()) - len(figure.plain.encode()) <= 30_000
 
@@ -139,7 +139,9 @@ def test_hostile_texts_are_never_markup():
     tokenizer, model = load_tokenizer(1024), small_model(1)
     hostile = {text: text.encode("utf-8", "replace").decode("utf-8")[:40] + "a" for text in HOSTILE}
     tame = {f"text {i}": "abc" for i in range(len(hostile))}
-    soup, other = (BeautifulSoup(attention(model, texts)._repr_html_(), "html.parser") for texts in (hostile, tame))
+    soup, other = (
+        BeautifulSoup(attention_figure(model, texts)._repr_html_(), "html.parser") for texts in (hostile, tame)
+    )
     assert {tag.name for tag in soup.find_all()} == {tag.name for tag in other.find_all()}
     assert len(soup.find_all("table")) == len(hostile) and len(soup.find_all("script")) == 3
     blocks = json.loads(soup.find("script", type="application/json").string)["texts"]
@@ -171,5 +173,5 @@ BAD = {
 def test_mistakes_are_named(name):
     arguments, settings, words = BAD[name]
     with pytest.raises(CourseError) as caught:
-        attention(*arguments, **settings)
+        attention_figure(*arguments, **settings)
     assert all(word in str(caught.value) for word in [*words, "Remedy:"]), caught.value

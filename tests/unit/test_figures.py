@@ -8,9 +8,9 @@ import pytest
 from bs4 import BeautifulSoup
 from hostile import HOSTILE
 
-from course_utils import explorables
+from course_utils import figures
 from course_utils.errors import CourseError
-from course_utils.explorables import Explorable, induction_at_work, visible
+from course_utils.figures import Explorable, induction_at_work_figure, visible
 
 TOKENS = ["<|start|>", "a", "b", "c", "a", "b"]
 STEP = {
@@ -27,7 +27,7 @@ def data(figure: Explorable) -> dict:
 
 
 def test_data_are_in_the_page():
-    figure = induction_at_work(TOKENS, [STEP])
+    figure = induction_at_work_figure(TOKENS, [STEP])
     assert data(figure) == {
         "tokens": TOKENS,
         "steps": [STEP | {"same": [1]}],
@@ -48,7 +48,10 @@ def test_data_are_in_the_page():
 def test_texts_are_never_markup(hostile):
     tokens = [hostile, "a", hostile, f"{hostile}|"]
     step = {"at": 2, "look": [[1, 0.5]], "carried": [], "copied": hostile, "right": False, "caption": hostile}
-    figure, tame = induction_at_work(tokens, [step]), induction_at_work(["x", "a", "x", "y"], [step | {"caption": "x"}])
+    figure, tame = (
+        induction_at_work_figure(tokens, [step]),
+        induction_at_work_figure(["x", "a", "x", "y"], [step | {"caption": "x"}]),
+    )
     html, soup, shown = figure._repr_html_(), parsed(figure), visible(hostile)
     html.encode("utf-8")
     assert [tag.name for tag in soup.find_all()] == [tag.name for tag in parsed(tame).find_all()]
@@ -70,27 +73,27 @@ def test_what_can_be_seen_is_left_alone():
 
 
 def test_the_same_figure_is_the_same_text():
-    first, second = (induction_at_work(list(TOKENS), [dict(STEP)]) for _ in range(2))
+    first, second = (induction_at_work_figure(list(TOKENS), [dict(STEP)]) for _ in range(2))
     assert first._repr_html_() == second._repr_html_()
     assert repr(first) == repr(second) and " at 0x" not in repr(first)
-    other = induction_at_work(TOKENS, [STEP | {"caption": "Another."}])
+    other = induction_at_work_figure(TOKENS, [STEP | {"caption": "Another."}])
     name = lambda figure: parsed(figure).select_one("[data-explorable]")["data-explorable"]  # noqa: E731
     assert name(first) != name(other)
 
 
 def test_numbers_of_numpy_are_numbers():
     step = STEP | {"at": np.int64(4), "look": [(np.int32(2), np.float32(0.123456))]}
-    assert data(induction_at_work(TOKENS, [step]))["steps"][0]["look"] == [[2, 0.123]]
+    assert data(induction_at_work_figure(TOKENS, [step]))["steps"][0]["look"] == [[2, 0.123]]
 
 
 def test_one_output_carries_at_most_30_kilobytes_beside_its_texts():
-    figure = induction_at_work(TOKENS, [STEP])
+    figure = induction_at_work_figure(TOKENS, [STEP])
     alone = len(figure._repr_html_().encode()) - len(figure._json()) - len(figure.plain.encode())
     assert alone <= 30_000
 
 
 def test_the_scripts_stay_within_their_elements_and_ask_nobody():
-    files = [path for path in explorables.HERE.iterdir() if path.suffix in (".js", ".css")]
+    files = [path for path in figures.HERE.iterdir() if path.suffix in (".js", ".css")]
     assert len(files) >= 4
     for path in files:
         text = path.read_text("utf-8")
@@ -139,5 +142,5 @@ BAD = {
 def test_mistakes_are_named(name):
     tokens, steps, words = BAD[name]
     with pytest.raises(CourseError) as caught:
-        induction_at_work(tokens, steps)
+        induction_at_work_figure(tokens, steps)
     assert all(word in str(caught.value) for word in [*words, "Remedy:"]), caught.value

@@ -12,8 +12,8 @@ from bs4 import BeautifulSoup
 from course_utils.checkpoints import SHIPPED, WEIGHTS, load_model
 from course_utils.corpus import load_text, load_tokenizer, windows
 from course_utils.errors import CourseError
-from course_utils.explorables import induction_lab
-from course_utils.explorables.induction_lab import (
+from course_utils.figures import induction_lab
+from course_utils.figures.induction_lab import (
     CODE,
     KINDS,
     PART,

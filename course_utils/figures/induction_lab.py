@@ -11,7 +11,7 @@ import torch
 from course_utils.checkpoints import SHIPPED, WEIGHTS, load_card, load_model
 from course_utils.corpus import VOCABULARIES, load_tokenizer, read, token_counts
 from course_utils.errors import CourseError
-from course_utils.explorables.host import HERE, Explorable, code, table, visible
+from course_utils.figures.host import HERE, Explorable, code, table, visible
 from course_utils.interventions import run_without
 
 WORKER = ("tokenizer", "model", "worker")  # modules of lab/, in the order in which they are joined

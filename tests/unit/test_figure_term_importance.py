@@ -6,8 +6,8 @@ import torch
 from bs4 import BeautifulSoup
 
 from course_utils.errors import CourseError
-from course_utils.explorables import term_importance
-from course_utils.explorables.term_importance import strongest
+from course_utils.figures import term_importance_figure
+from course_utils.figures.term_importance import strongest
 
 rng = np.random.default_rng(1)
 GIVEN = {
@@ -23,7 +23,7 @@ GIVEN = {
 
 
 def figure(**changed):
-    return term_importance(**(GIVEN | changed))
+    return term_importance_figure(**(GIVEN | changed))
 
 
 def test_the_data_are_what_was_given_rounded():

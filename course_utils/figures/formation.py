@@ -5,14 +5,14 @@ import html
 import numpy as np
 
 from course_utils.errors import CourseError
-from course_utils.explorables.host import Explorable, code, packed, table, texts, visible
+from course_utils.figures.host import Explorable, code, packed, table, texts, visible
 
 HEADS, MOMENTS = 5, 23  # of each run, at most: with these a run's patterns take 180 kB
 WANTED = ("tokens_per_step", "eval_step", "validation_loss", "in_context", "previous_token", "prefix_matching",
           "snap_step", "pattern")  # fmt: skip
 
 
-def formation(logs: dict[str, dict], tokens: dict[str, list[str]]) -> Explorable:
+def formation_figure(logs: dict[str, dict], tokens: dict[str, list[str]]) -> Explorable:
     """Scrub through training runs: loss, scores of heads, and a head's pattern on the fixed text.
 
     `logs`: by the run's name, what `checkpoints.load_log` gives. `tokens`: by the same names, the fixed text as it is

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from course_utils.errors import CourseError
-from course_utils.explorables.host import Explorable, table
+from course_utils.figures.host import Explorable, table
 
 STEPS = ["direct path", "single heads", "virtual heads"]
 
 
-def term_importance(
+def term_importance_figure(
     losses: Sequence[float],
     other: Sequence[float],
     layers: dict,

@@ -1,4 +1,4 @@
-// What the lab computes beside the page: it loads weights, and runs texts. course_utils/explorables/induction_lab.py
+// What the lab computes beside the page: it loads weights, and runs texts. course_utils/figures/induction_lab.py
 // joins this module with the two that it imports into one classic script.
 import { Model, predictions, Run } from "./model.js";
 import { Tokenizer } from "./tokenizer.js";

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from course_utils.errors import CourseError
-from course_utils.explorables.host import Explorable, code, table, texts, visible
+from course_utils.figures.host import Explorable, code, table, texts, visible
 
 TOKENS = 8  # of each eigenvector
 KINDS = ("trained", "random")
 
 
-def eigenvalues(trained: Mapping, random: Mapping, names: Sequence[str], first=None) -> Explorable:
+def eigenvalues_figure(trained: Mapping, random: Mapping, names: Sequence[str], first=None) -> Explorable:
     """The complex plane of each head, one of them large; of each eigenvalue the tokens largest in its eigenvector.
 
     `trained` and `random`: FactoredMatrix by head, a map from `names`, the tokens made visible, to themselves. A

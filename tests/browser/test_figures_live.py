@@ -6,7 +6,7 @@ import pytest
 from hostile import HOSTILE
 from visits import Visit, reserved_height, watch_shifts
 
-from course_utils.explorables import induction_at_work, visible
+from course_utils.figures import induction_at_work_figure, visible
 
 pytestmark = pytest.mark.browser
 
@@ -38,12 +38,12 @@ def hostile_figure():
         {"at": at, "look": [], "carried": [], "copied": text, "right": False, "caption": text}
         for at, text in enumerate(HOSTILE)
     ]
-    return induction_at_work(HOSTILE, steps)
+    return induction_at_work_figure(HOSTILE, steps)
 
 
 @pytest.fixture
 def folder(tmp_path):
-    work, hostile = induction_at_work(TOKENS, STEPS)._repr_html_(), hostile_figure()._repr_html_()
+    work, hostile = induction_at_work_figure(TOKENS, STEPS)._repr_html_(), hostile_figure()._repr_html_()
     for theme in GROUNDS:
         (tmp_path / f"{theme}.html").write_text(page_of(work, hostile, theme=theme), "utf-8")
     (tmp_path / "twice.html").write_text(page_of(work, work), "utf-8")
@@ -314,7 +314,7 @@ def test_put_into_a_running_page(visit, folder):
             script.replaceWith(fresh);
         }
     }""",
-        induction_at_work(TOKENS, STEPS)._repr_html_(),
+        induction_at_work_figure(TOKENS, STEPS)._repr_html_(),
     )
     page.get_by_role("button", name="Forward").click()
     assert page.locator(".ex-now").inner_text().startswith("Step 2 of 4")

@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 
 from course_utils.corpus import Tokenizer, load_tokenizer
 from course_utils.errors import CourseError
-from course_utils.explorables import bigrams, visible
+from course_utils.figures import bigrams_figure, visible
 
 N = 1024
 rng = np.random.default_rng(0)
@@ -24,7 +24,7 @@ WORDS = ["(", ".", "self"]
 
 @pytest.fixture(scope="module")
 def figure():
-    return bigrams(TABLE, COUNTS, WORDS, carried=40)
+    return bigrams_figure(TABLE, COUNTS, WORDS, carried=40)
 
 
 def unpacked(data) -> np.ndarray:
@@ -62,14 +62,14 @@ def test_the_plain_version_has_the_interesting_tokens(figure):
 
 
 def test_the_same_figure_is_the_same_text_and_bounded(figure):
-    assert bigrams(TABLE, COUNTS, WORDS, carried=40)._repr_html_() == figure._repr_html_()
+    assert bigrams_figure(TABLE, COUNTS, WORDS, carried=40)._repr_html_() == figure._repr_html_()
     assert len(figure._repr_html_().encode()) - len(figure._json()) - len(figure.plain.encode()) <= 30_000
-    assert len(bigrams(TABLE, COUNTS, WORDS, carried=900)._json()) < 160_000  # 4096 tokens take 30 kB more
+    assert len(bigrams_figure(TABLE, COUNTS, WORDS, carried=900)._json()) < 160_000  # 4096 tokens take 30 kB more
 
 
 def test_tokens_are_text(monkeypatch):
     monkeypatch.setattr(Tokenizer, "show", lambda self, token: HOSTILE[token % len(HOSTILE)])
-    figure = bigrams(TABLE, COUNTS, WORDS, carried=len(HOSTILE))
+    figure = bigrams_figure(TABLE, COUNTS, WORDS, carried=len(HOSTILE))
     soup = BeautifulSoup(figure._repr_html_(), "html.parser")
     assert {tag.name for tag in soup.select_one(".ex-baseline").find_all()} <= set(
         "table caption thead tbody tr th td code".split()
@@ -84,14 +84,14 @@ def never_seen() -> str:
 
 
 BAD = {
-    "another shape": lambda: bigrams(TABLE[:5], COUNTS),
-    "dense counts": lambda: bigrams(TABLE, DENSE),
-    "two tokens": lambda: bigrams(TABLE, COUNTS, ["two tokens"]),
-    "no words": lambda: bigrams(TABLE, COUNTS, []),
-    "one text": lambda: bigrams(TABLE, COUNTS, "abc"),
-    "too many": lambda: bigrams(TABLE, COUNTS, WORDS, carried=901),
-    "none": lambda: bigrams(TABLE, COUNTS, WORDS, carried=0),
-    "never seen": lambda: bigrams(TABLE, never_seen(), ["("]),
+    "another shape": lambda: bigrams_figure(TABLE[:5], COUNTS),
+    "dense counts": lambda: bigrams_figure(TABLE, DENSE),
+    "two tokens": lambda: bigrams_figure(TABLE, COUNTS, ["two tokens"]),
+    "no words": lambda: bigrams_figure(TABLE, COUNTS, []),
+    "one text": lambda: bigrams_figure(TABLE, COUNTS, "abc"),
+    "too many": lambda: bigrams_figure(TABLE, COUNTS, WORDS, carried=901),
+    "none": lambda: bigrams_figure(TABLE, COUNTS, WORDS, carried=0),
+    "never seen": lambda: bigrams_figure(TABLE, never_seen(), ["("]),
 }
 
 

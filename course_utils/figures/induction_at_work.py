@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from numbers import Integral, Real
 
 from course_utils.errors import CourseError
-from course_utils.explorables.host import Explorable, code, texts, visible
+from course_utils.figures.host import Explorable, code, texts, visible
 
 
-def induction_at_work(tokens: list[str], steps: list[dict]) -> Explorable:
+def induction_at_work_figure(tokens: list[str], steps: list[dict]) -> Explorable:
     """An animation of an induction head, paused and stepped at will: one picture a step, with its caption.
 
     `tokens`: the text, as it is to be shown (`tokenizer.show(id)` makes spaces visible). A step is a dict of
