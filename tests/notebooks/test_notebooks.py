@@ -9,8 +9,8 @@ import nbformat
 import prose
 import pytest
 
-from course_utils import notebooks
 from course_utils.errors import CourseError
+from tools import notebooks
 
 CHAPTERS = notebooks.chapters()
 ALT = "Line that falls from nine nats to four nats"

@@ -30,7 +30,7 @@ from sphinx.environment.collectors.toctree import TocTreeCollector
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 USED_BY_CELLS = ("course_utils", "book/results.json", "requirements.txt")
-USED_BY_SITE = (*USED_BY_CELLS, "book", "_config.yml", "_toc.yml")
+USED_BY_SITE = (*USED_BY_CELLS, "book", "tools", "_config.yml", "_toc.yml")
 DIGEST_FILE = "source_digest.txt"
 LEFT_OUT = {"__pycache__", ".ipynb_checkpoints", "full"}  # data/full: for training only, and not shipped
 

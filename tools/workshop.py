@@ -18,8 +18,8 @@ from pathlib import Path
 
 import nbformat
 
-from course_utils import notebooks, slides
 from course_utils.errors import CourseError
+from tools import notebooks, slides
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 SITE_FOLDER = "how-small-transformers-compute"  # what site.zip unpacks to
@@ -41,6 +41,13 @@ h1, h2, h3 { white-space: break-spaces; } /* else the outline loses the space wh
 """
 FOOTER = """<div style="font: 8px sans-serif; width: 100%; text-align: center; color: #555">
 <span class="title"></span> &middot; <span class="pageNumber"></span></div>"""
+
+
+def report(out: Path | None = None) -> None:
+    """Build into `out`, or into dist/, and say what is there."""
+    out = out or notebooks.ROOT / "dist"
+    build(out, notebooks.ROOT / "_build/html")
+    print(f"Ready in {out}: " + ", ".join(sorted(path.name for path in out.iterdir())))
 
 
 def build(out: Path, site: Path, root: Path = notebooks.ROOT) -> None:

@@ -11,8 +11,8 @@ import shutil
 from pathlib import Path
 from urllib.parse import unquote
 
-from course_utils import notebooks
 from course_utils.errors import CourseError
+from tools import notebooks
 
 ASSETS, FONTS = "book/_assets/slides", "book/_assets/static/vendor/fonts"
 PAGE = """<!doctype html>

@@ -50,6 +50,17 @@ def pages(root: Path = ROOT) -> list[Path]:
     return [_page(root, name) for name in _entries(yaml.safe_load(toc.read_text("utf-8")))]
 
 
+def report(check: bool = False) -> int:
+    """Normalise all chapters, or with `check` only say what is wrong; 0 if all have the committed form."""
+    paths = chapters()
+    if not check:
+        changed = normalise(paths)
+        print(f"{len(changed)} of {len(paths)} notebooks changed" + "".join(f"\n  {path}" for path in changed))
+    wrong = [f"{path.name}: {problem}" for path in paths for problem in problems(path)]
+    print("\n".join(wrong) or "All notebooks have the committed form.")
+    return 1 if wrong else 0
+
+
 def normalise(paths: list[Path]) -> list[Path]:
     """Bring notebooks into the repository's form; return those that were rewritten."""
     changed = []

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import nbformat
 
-from course_utils import notebooks
 from course_utils.checks import kept
+from tools import notebooks
 
 HEAD = re.compile(r"### Exercise (\d+): (.+)\n+\*Difficulty: (easy|medium|hard) · (\d+) minutes\.\*(?:\n|$)")
 TIME = re.compile(r"\*\*Time\.\*\* (\d+) minutes")
