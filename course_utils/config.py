@@ -16,7 +16,7 @@ class ModelConfig:
     d_head: int = 32
     d_vocab: int = 4096  # byte-pair tokens, the start token included
     n_ctx: int = 256  # longest context, the start token included
-    smeared_keys: bool = False  # each key mixed with the one before it ([O22], "Smeared Keys"): chapter 9 only
+    smeared_keys: bool = False  # each key mixed with the one before it ([O22], "Smeared Keys"): chapter 10 only
 
     def __post_init__(self):
         if not isinstance(self.smeared_keys, bool):
@@ -47,7 +47,7 @@ class TrainConfig:
     warmup: int = 200
     cooldown: float = 0.4  # last part of the run, over which the rate falls linearly to zero
     seed: int = 0
-    positions: float = 0.5  # spread of the initial W_pos: at 1 a previous-token head forms much sooner (chapter 9)
+    positions: float = 0.5  # spread of the initial W_pos: at 1 a previous-token head forms much sooner (chapter 10)
     eval_every: int = 100  # steps between measurements for the log
     d_vocab: int = 4096
     text: str = "full"  # "full": all that `corpus` builds; "shipped": the part that comes with the course
@@ -88,11 +88,11 @@ RECIPES = {
     "zero-layer": (ModelConfig(n_layers=0), TrainConfig(steps=200, lr_adam=0.02)),
     "one-layer": (ModelConfig(n_layers=1), TrainConfig(steps=4_000)),
     "two-layer": (ModelConfig(n_layers=2), TrainConfig(steps=10_000)),
-    # Chapter 9 compares these, which differ in what stands in their names alone.
+    # Chapter 10 compares these, which differ in what stands in their names alone.
     "small-two-layer": (ModelConfig(n_layers=2, **SMALL), TrainConfig(**SMALL_RUN)),
     "small-one-layer": (ModelConfig(n_layers=1, **SMALL), TrainConfig(**SMALL_RUN)),
     "small-smeared-keys": (ModelConfig(n_layers=1, **SMALL, smeared_keys=True), TrainConfig(**SMALL_RUN)),
-    # What a reader trains in chapter 9: an induction head as soon as possible (benchmarks/induction_speedrun.py).
+    # What a reader trains in chapter 10: an induction head as soon as possible (benchmarks/induction_speedrun.py).
     "live": (
         ModelConfig(n_layers=2, **SMALL, n_ctx=128),
         # At a constant rate one seed of three ran away after 800 steps; falling from half-way on, all three are stable.

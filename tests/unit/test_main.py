@@ -7,9 +7,10 @@ import sys
 import pytest
 
 from course_utils import __main__ as commands
-from course_utils import build_corpus, checkpoints, training
+from course_utils import checkpoints, training
 from course_utils.config import ModelConfig
 from course_utils.errors import CourseError
+from tools import build_corpus
 
 NAMES = ["train", "corpus", "doctor", "notebooks", "progress", "workshop", "results"]
 
@@ -117,7 +118,7 @@ def test_the_zero_layer_model_is_trained_on_the_bigram_table(asked, tmp_path):
 def test_the_recipes_are_of_the_shipped_models():
     assert tuple(training.RECIPES)[:3] == checkpoints.SHIPPED
     small = [training.RECIPES[name] for name in training.RECIPES if name.startswith("small-")]
-    assert len(small) == 3 and all(run == small[0][1] for _, run in small)  # compared with each other in chapter 9
+    assert len(small) == 3 and all(run == small[0][1] for _, run in small)  # compared with each other in chapter 10
     large = [training.RECIPES[name][0] for name in checkpoints.SHIPPED]
     assert [(cfg.n_layers, cfg.n_heads) for cfg in large] == [(0, 12), (1, 12), (2, 12)]
 
@@ -134,6 +135,13 @@ def test_how_commands_end(monkeypatch, capsys, raised, status, said):
     monkeypatch.setattr(build_corpus, "build", fail)
     assert commands.main(["corpus"]) == status
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["corpus", "notebooks", "progress", "workshop", "results"])
+def test_without_a_checkout_what_publishes_the_book_says_what_is_needed(name, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(commands, "ROOT", tmp_path)
+    assert commands.main([name]) == 1
+    assert "a checkout of the repository" in capsys.readouterr().err
 
 
 def test_an_error_that_is_not_ours_is_not_hidden(monkeypatch):

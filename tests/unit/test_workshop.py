@@ -7,8 +7,8 @@ import zipfile
 import nbformat
 import pytest
 
-from course_utils import notebooks, slides, workshop
 from course_utils.errors import CourseError
+from tools import notebooks, slides, workshop
 
 CHAPTERS = [path for path in notebooks.chapters() if "solution" in path.read_text("utf-8")]
 FIGURE = (
