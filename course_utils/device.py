@@ -62,8 +62,8 @@ def fast_products(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=product_dtype(device) == torch.bfloat16)
 
 
-def to_numpy(values, dtype: type = float) -> np.ndarray:
-    """The values as an array, 64 bits wide unless asked otherwise, wherever they lie and whatever holds them.
+def to_numpy(values, dtype: type | None = float) -> np.ndarray:
+    """The values as an array, 64 bits wide unless asked otherwise (None: as they are), wherever they lie.
 
     To the CPU first: NumPy reads no other memory, and Apple's GPU has no 64 bits.
     """

@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyBboxPatch
 
+from course_utils.device import to_numpy
 from course_utils.errors import CourseError, check_integer, check_number, check_titled
 
 # Okabe and Ito's palette, which readers with any colour vision can tell apart, in the order in which we use it.
@@ -131,7 +132,7 @@ def token_table(rows: list[str], groups: dict, *, label: str) -> Figure:
         squeeze=False, width_ratios=ratios,
     )  # fmt: skip
     for ax, (title, (tokens, values)) in zip(axes[0], groups.items(), strict=True):
-        shade = np.clip(np.asarray(values, dtype=float), 0, None)
+        shade = np.clip(to_numpy(values), 0, None)
         shade = shade / max(shade.max(), 1e-12)
         ax.imshow(0.75 * shade, cmap="Blues", vmin=0, vmax=1, aspect="auto")
         for y, row in enumerate(tokens):
@@ -168,7 +169,7 @@ def complex_plane(eigenvalues: dict, baseline: dict | None = None, *, columns=4)
     )
     for ax, (title, values) in zip(axes.flat, eigenvalues.items(), strict=False):
         if baseline is not None:
-            grey = np.asarray(baseline[title])
+            grey = to_numpy(baseline[title], complex)
             ax.plot(np.angle(grey), radius(grey), ".", color="#9A9A9A", markersize=3, label="random weights")
         ax.plot(np.angle(values), radius(values), "o", color=BLUE, markersize=3.5, alpha=0.8, label="trained")
         ax.set_title(title, fontsize=9, loc="center", pad=10)
@@ -187,17 +188,17 @@ def complex_plane(eigenvalues: dict, baseline: dict | None = None, *, columns=4)
 def histogram(values: dict, bins, *, xlabel: str, ylabel="number of heads", colours: dict | None = None) -> Figure:
     """Histograms by name on one axis. A name with more values than the first has its counts scaled to the first's."""
     check_titled("values", values)
+    values = {name: _numbers(name, these, ndim=1, flat=True) for name, these in values.items()}
     for name, these in values.items():
-        if not np.isfinite(_numbers(name, np.ravel(these), ndim=1)).all():
+        if not np.isfinite(these).all():
             raise CourseError(
                 f"{name!r} with NaN or infinity", "only finite numbers are counted", "leave the others out"
             )
     if np.ndim(bins) == 0:
         check_integer("bins", bins, 1)
     figure, ax = plt.subplots()
-    first = len(np.ravel(next(iter(values.values()))))
+    first = len(next(iter(values.values())))
     for number, (name, these) in enumerate(values.items()):
-        these = np.ravel(np.asarray(these, dtype=float))
         colour = (colours or {}).get(name, BLUE if number == 0 else "#8A8A8A")
         style = {"alpha": 0.85} if number == 0 else {"histtype": "step", "lw": 2}
         scale = first / len(these)
@@ -283,10 +284,13 @@ def arrow(ax, start: tuple, end: tuple, colour: str, path: str = "arc3", **line)
     ax.annotate("", end, start, arrowprops=style | line)
 
 
-def _numbers(title: str, values, shape: tuple | None = None, ndim: int = 2, kind: type = float) -> np.ndarray:
+def _numbers(
+    title: str, values, shape: tuple | None = None, ndim: int = 2, kind: type = float, flat: bool = False
+) -> np.ndarray:
     """The values as an array of floats. Raises CourseError unless they are numbers of this shape, not empty."""
     try:
-        array = np.asarray(values, dtype=kind)
+        array = to_numpy(values, kind)
+        array = array.ravel() if flat else array
     except (TypeError, ValueError, RuntimeError) as error:
         rule = "they must be numbers, in rows of one length, without gradients"
         raise CourseError(f"{title}: values of type {type(values).__name__}", rule, "see .detach()") from error

@@ -13,6 +13,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from course_utils.corpus import common_tokens
+from course_utils.device import to_numpy
 from course_utils.errors import CourseError, check_integer, check_type, is_integer
 from course_utils.model import AttentionOnlyTransformer, check_model
 
@@ -139,10 +140,11 @@ def bootstrap(
     if shapes[0] != shapes[1] or len(shapes[0]) != 1 or not shapes[0][0]:
         rule = "they must be two rows of one length, not empty"
         raise CourseError(f"values and documents of shapes {shapes[0]} and {shapes[1]}", rule, "see window_documents")
-    if np.asarray(values).dtype.kind not in "biuf":
+    values, document = to_numpy(values, None), to_numpy(document, None)
+    if values.dtype.kind not in "biuf":
         raise CourseError("values that are no numbers", "their mean is taken", "pass losses or differences of losses")
-    _, index = np.unique(np.asarray(document), return_inverse=True)
-    sums, sizes = np.bincount(index, weights=np.asarray(values, dtype=float)), np.bincount(index)
+    _, index = np.unique(document, return_inverse=True)
+    sums, sizes = np.bincount(index, weights=values), np.bincount(index)
     drawn = np.random.default_rng(seed).integers(len(sums), size=(draws, len(sums)))
     low, high = np.quantile(sums[drawn].sum(1) / sizes[drawn].sum(1), [0.025, 0.975])
     return float(low), float(high)

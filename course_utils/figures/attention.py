@@ -137,7 +137,7 @@ def looks(model: AttentionOnlyTransformer, tokens: torch.Tensor) -> tuple[torch.
 def _block(model, tokenizer, name: str, text, heads: list[dict]) -> tuple[dict, str]:
     """A text's data, and its plain version."""
     tokens = _ids(text, name, model, tokenizer)
-    pattern, length, effect = (each.double().cpu() for each in looks(model, tokens))
+    pattern, length, effect = (each.cpu().double() for each in looks(model, tokens))
     shown, name = [visible(tokenizer.show(i)) for i in tokens[0].tolist()], visible(name)
     seen = [i for i, token in enumerate(shown[:-1]) if token in shown[:i]]
     row, column = torch.tril_indices(len(shown), len(shown))

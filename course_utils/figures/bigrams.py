@@ -38,7 +38,7 @@ def bigrams_figure(
             raise CourseError(f"{text!r} is interesting", "the text must have it", "name a token that occurs")
     frequent = [token for token in np.argsort(-total, kind="stable").tolist() if total[token]]
     sources = list(dict.fromkeys([*starred, *frequent]))[: max(carried, len(starred))]
-    best, both = _next(log_probs[sources].double().exp().cpu().numpy(), counts[sources].toarray())
+    best, both = _next(log_probs[sources].cpu().double().exp().numpy(), counts[sources].toarray())
     data = {
         "words": [visible(tokenizer.show(token)) for token in range(tokenizer.d_vocab)],
         "sources": sources,

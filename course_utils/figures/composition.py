@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from course_utils.device import to_numpy
 from course_utils.errors import CourseError
 from course_utils.figures.host import Explorable, table
 
@@ -39,7 +40,7 @@ def _tables(kinds: dict, what: str) -> dict[str, np.ndarray]:
     if not isinstance(kinds, Mapping) or set(kinds) != set(READS):
         keys = sorted(map(str, kinds)) if isinstance(kinds, Mapping) else type(kinds).__name__
         raise CourseError(f"{what} has {keys}", f"it has a table for each of {list(READS)}", "give all three")
-    tables = {kind: np.asarray(kinds[kind], dtype=np.float64) for kind in READS}
+    tables = {kind: to_numpy(kinds[kind]) for kind in READS}
     for kind, values in tables.items():
         if values.ndim != 2 or not 2 <= min(values.shape) <= max(values.shape) <= 16:
             rule = "a table is [earlier head, later head], with 2 to 16 heads in a layer"

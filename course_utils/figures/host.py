@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from course_utils.device import to_numpy
 from course_utils.errors import CourseError
 
 HERE = Path(__file__).parent
@@ -87,7 +88,7 @@ def packed(values, bits: int = 8) -> dict:
     """
     if bits not in (8, 16):
         raise CourseError(f"bits is {bits!r}", "a number takes 8 or 16", "use 8 for what only gives a colour")
-    values = np.asarray(values, dtype=np.float64)
+    values = to_numpy(values)
     if not values.size or not np.isfinite(values).all():
         raise CourseError(f"values of shape {list(values.shape)}", "all must be finite, and some", "mask what is not")
     low, high = float(values.min()), float(values.max())

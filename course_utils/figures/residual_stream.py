@@ -60,7 +60,7 @@ def residual_stream_figure(
         "guesses": GUESSES,
         "candidates": [[place[i] for i in row] for row in candidates.tolist()],
         "chance": [[round(p, 4) for p in row] for row in chance.tolist()],
-        "values": packed(values.cpu(), 16),  # [position, candidate, part]
+        "values": packed(values, 16),  # [position, candidate, part]
     }
     return Explorable("residual_stream", data, _plain(data, values))
 
@@ -73,17 +73,15 @@ def contributions(
     Positions: all but the last. Candidates: the next token, the best guesses, and what is offered.
     Parts: the embedding, then every head.
     """
-    tokens = torch.tensor([list(ids)], device=model.W_E.device)
-    logits, cache = model.run_with_cache(tokens)
+    tokens = torch.tensor([list(ids)])
+    logits, cache = model.run_with_cache(tokens.to(model.W_E.device))
     heads = [(layer, head) for layer in range(model.cfg.n_layers) for head in range(model.cfg.n_heads)]
-    parts = torch.stack([cache.resid[0], *(cache.head_out(*head) for head in heads)])[:, 0, :-1].double()
-    logits = logits[0, :-1].double()
+    parts = torch.stack([cache.resid[0], *(cache.head_out(*head) for head in heads)])[:, 0, :-1].cpu().double()
+    logits = logits[0, :-1].cpu().double()
     guesses = logits.topk(GUESSES).indices
-    candidates = torch.cat(
-        [tokens[0, 1:, None], guesses, torch.tensor(offered, device=tokens.device).long().expand(len(guesses), -1)],
-        dim=1,
-    )
-    W_U = model.W_U.double()
+    offers = torch.tensor(offered).long().expand(len(guesses), -1)
+    candidates = torch.cat([tokens[0, 1:, None], guesses, offers], dim=1)
+    W_U = model.W_U.cpu().double()
     columns = (W_U - W_U.mean(dim=1, keepdim=True))[:, candidates]  # [d_model, position, candidate]
     values = torch.einsum("pid,dic->icp", parts, columns)
     return values, candidates, logits.softmax(dim=-1).gather(1, candidates)
@@ -124,7 +122,7 @@ def _plain(data: dict, values: torch.Tensor) -> str:
     layers = torch.tensor(data["layers"])
     groups = ["embedding", *(f"layer {i}" for i in range(layers.max()))]
     rows = []
-    for i, own in enumerate(values[:, 0].cpu()):
+    for i, own in enumerate(values[:, 0]):
         now, after = (code(data["words"][data["tokens"][place]]) for place in (i, i + 1))
         sums = [f"{own[layers == group].sum():+.2f}" for group in range(len(groups))]
         most = ", ".join(f"{data['parts'][part]} {own[part]:+.2f}" for part in own.abs().topk(3).indices.tolist())

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from course_utils.device import to_numpy
 from course_utils.errors import CourseError
 from course_utils.figures.host import Explorable, table
 
@@ -62,7 +63,7 @@ def term_importance_figure(
 
 
 def _numbers(values, shape: tuple[int, ...], what: str) -> list:
-    values = np.asarray(values, dtype=np.float64)
+    values = to_numpy(values)
     if values.shape != shape:
         raise CourseError(f"{what} has shape {list(values.shape)}", f"it must be {list(shape)}", "see term_importance")
     if not np.isfinite(values).all():
