@@ -153,7 +153,7 @@ def lift(
         raise CourseError(f"{len(occasions)} occasions and {len(hits)} hits of {len(out)} triples", rule, "see count")
     bigrams, rows, columns = corpus.bigram_counts(), to_numpy(destination, int).copy(), to_numpy(out, int).copy()
     base = bigrams[rows, columns] / bigrams.sum(1)[rows]
-    return (hits / occasions) / torch.as_tensor(base)
+    return (hits.cpu() / occasions.cpu()) / torch.as_tensor(base)
 
 
 def control_sources(source: Int[Tensor, " n"], destination: Int[Tensor, " n"], out: Int[Tensor, " n"]) -> Tensor:

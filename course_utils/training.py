@@ -125,7 +125,7 @@ def orthogonalise(X: Float[Tensor, "*batch rows columns"], steps: int = 5) -> Fl
 def _orthogonalise_together(batches: list[Tensor]) -> list[Tensor]:
     """`orthogonalise` of each batch, all in one iteration: matrices of one shape, upright in some, lying in others."""
     upright = torch.cat([(X if X.shape[-2] >= X.shape[-1] else X.mT).flatten(0, -3) for X in batches])
-    parts = orthogonalise(upright).split([X[..., 0, 0].numel() for X in batches])
+    parts = orthogonalise(upright).split([X.shape[:-2].numel() for X in batches])
     return [
         (part if X.shape[-2] >= X.shape[-1] else part.mT).view(X.shape) for X, part in zip(batches, parts, strict=True)
     ]
