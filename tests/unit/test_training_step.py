@@ -76,19 +76,19 @@ def test_after_the_tokens_have_travelled_the_host_waits_for_nothing(as_on_a_gpu)
     assert not ANSWERS & {*learnt[start:], *moved}
 
 
-def test_a_step_on_a_gpu_takes_310_calls(as_on_a_gpu):
+def test_a_step_on_a_gpu_takes_320_calls(as_on_a_gpu):
     """Once 800 with four answers waited for: 268 for loss and gradient, 532 for the optimiser."""
     learnt, moved = second_step()
-    assert len(learnt) - 1 <= 225 and len(moved) <= 85
+    assert len(learnt) - 1 <= 240 and len(moved) <= 85
     assert learnt.count("nll_loss_forward") == 1  # the loss in one piece
     assert moved.count("bmm") == 3 * 5  # one Newton-Schulz iteration of five steps for all heads
     assert "zeros_like" not in moved  # the momentum is there from the first step
 
 
-def test_a_step_on_a_cpu_takes_572_calls():
+def test_a_step_on_a_cpu_takes_580_calls():
     """Once 880. Here the loss is made in pieces and each kind of weight has its own iteration: both are faster."""
     learnt, moved = second_step()
-    assert len(learnt) - 1 <= 345 and len(moved) <= 227
+    assert len(learnt) - 1 <= 360 and len(moved) <= 227
     assert learnt.count("nll_loss_forward") == 4 and moved.count("bmm") == 4 * 3 * 5
 
 
