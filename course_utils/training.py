@@ -188,7 +188,9 @@ def next_token_loss(
     check_integer("the number of positions", tokens.shape[1], 3)  # the start token's prediction is left out
     if chunk is not None:
         check_integer("chunk", chunk, 1)
-    tokens = tokens.to(model.W_E.device)
+    on_gpu = model.W_E.is_cuda
+    tokens = tokens.pin_memory() if on_gpu and not tokens.is_cuda else tokens  # else the host waits for their arrival
+    tokens = tokens.to(model.W_E.device, non_blocking=on_gpu)
     with fast_products(tokens.device):
         x, target = model.stream(tokens, checked=True)[:, 1:-1].flatten(0, 1), tokens[:, 2:].flatten()
         chunk = chunk or (len(x) if x.is_cuda else 1024)
