@@ -95,8 +95,8 @@ def neighbours(found: re.Match) -> list[str]:
 
 
 def texts(path: Path) -> list[str]:
-    """What a page says in Markdown: the page, or a notebook's Markdown cells and captions."""
-    if path.suffix == ".md":
+    """What a page or a quiz says: all of it, or a notebook's Markdown cells and captions."""
+    if path.suffix != ".ipynb":
         return [path.read_text("utf-8")]
     cells = nbformat.read(path, as_version=4).cells
     captions = [cell.metadata.get("mystnb", {}).get("figure", {}).get("caption", "") for cell in cells]

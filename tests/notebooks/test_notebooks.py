@@ -11,6 +11,7 @@ import pytest
 
 from course_utils import notebooks
 from course_utils.errors import CourseError
+from course_utils.explorables.quiz import QUIZZES
 
 CHAPTERS = notebooks.chapters()
 ALT = "Line that falls from nine nats to four nats"
@@ -45,10 +46,10 @@ def known(root):
     return prose.load_claims(root), prose.load_sources(root)
 
 
-PAGES = [*CHAPTERS, *sorted((notebooks.ROOT / "book").rglob("*.md"))]
+PAGES = [*CHAPTERS, *sorted((notebooks.ROOT / "book").rglob("*.md")), *sorted(QUIZZES.glob("*.json"))]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(notebooks.ROOT / "book").as_posix())
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_numbers_in_prose_name_their_claims(page, known):
     assert [fault for text in prose.texts(page) for fault in prose.faults(text, *known)] == []
 
