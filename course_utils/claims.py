@@ -2,12 +2,9 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from course_utils.checkpoints import write_atomically
 from course_utils.errors import CourseError, check_number, check_type
@@ -61,29 +58,6 @@ def claim(key: str, value, *, tolerance: float, says: str, paper=None):
     if np.max(np.abs(np.subtract(value, recorded["value"]))) > tolerance:
         raise CourseError(f"{key} is {value}", f"it was recorded as {recorded['value']} ± {tolerance}", remedy)
     return value
-
-
-def run_chapters(paths: list[Path], update: bool = False) -> bool:
-    """Execute notebooks, whose claims compare themselves; with `update`, record all claims anew. True if all ran."""
-    fresh = RESULTS.with_suffix(".fresh.json")
-    environment = dict(os.environ)
-    if update:
-        environment[UPDATE] = str(fresh)
-        fresh.unlink(missing_ok=True)
-    failed = []
-    for path in tqdm(paths, desc="chapters"):
-        command = [sys.executable, "-m", "jupyter", "execute", "--timeout=900", str(path.name)]
-        if subprocess.run(command, cwd=path.parent, env=environment).returncode:
-            failed.append(path.name)
-    if update and not failed and fresh.exists():
-        before, after = load_results(), json.loads(fresh.read_text("utf-8"))["claims"]
-        os.replace(fresh, RESULTS)
-        for key in sorted({**before, **after}):
-            old, new = (claims.get(key, {}).get("value", "—") for claims in (before, after))
-            if old != new:
-                print(f"{key}: {old} → {new}")
-    print(f"failed: {', '.join(failed)}" if failed else "All chapters ran.")
-    return not failed
 
 
 def _plain(value):

@@ -4,11 +4,11 @@ import base64
 
 import pytest
 import torch
-from test_explorables_live import GROUNDS, TELEPHONE, page_of
+from test_figures_live import GROUNDS, TELEPHONE, page_of
 from visits import Visit, reserved_height
 
 from course_utils import AttentionOnlyTransformer, ModelConfig
-from course_utils.explorables import attention
+from course_utils.figures import attention_figure
 
 pytestmark = pytest.mark.browser
 
@@ -24,7 +24,7 @@ def figure():
     cfg = ModelConfig(n_layers=2, n_heads=12, d_model=24, d_head=8, d_vocab=1024, n_ctx=96)
     model = AttentionOnlyTransformer.init(cfg, seed=3).requires_grad_(False)
     model.W_Q.mul_(4)  # sharper
-    return attention(model, TEXTS, head="1.2", token=9)
+    return attention_figure(model, TEXTS, head="1.2", token=9)
 
 
 @pytest.fixture(scope="module")

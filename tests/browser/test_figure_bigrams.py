@@ -7,10 +7,10 @@ import pytest
 import torch
 from hostile import HOSTILE
 from scipy.sparse import csr_array
-from test_explorables_live import GROUNDS, TELEPHONE, page_of
+from test_figures_live import GROUNDS, TELEPHONE, page_of
 
 from course_utils.corpus import Tokenizer
-from course_utils.explorables import bigrams, visible
+from course_utils.figures import bigrams_figure, visible
 
 pytestmark = pytest.mark.browser
 
@@ -22,7 +22,7 @@ TABLE = torch.from_numpy(rng.normal(0, 2, (N, N))).log_softmax(dim=1)
 
 @pytest.fixture(scope="module")
 def figure():
-    return bigrams(TABLE, COUNTS, ["(", ".", "self"], carried=300)
+    return bigrams_figure(TABLE, COUNTS, ["(", ".", "self"], carried=300)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def folder(tmp_path_factory, figure):
         (folder / f"{theme}.html").write_text(page_of(figure._repr_html_(), theme=theme), "utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Tokenizer, "show", lambda self, token: HOSTILE[token % len(HOSTILE)])
-        hostile = bigrams(TABLE, COUNTS, ["("], carried=len(HOSTILE))
+        hostile = bigrams_figure(TABLE, COUNTS, ["("], carried=len(HOSTILE))
     (folder / "hostile.html").write_text(page_of(hostile._repr_html_()), "utf-8")
     return folder
 

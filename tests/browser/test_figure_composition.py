@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from test_explorables_live import GROUNDS, TELEPHONE, page_of
+from test_figures_live import GROUNDS, TELEPHONE, page_of
 from visits import reserved_height, watch_shifts
 
-from course_utils.explorables import composition, quiz
-from course_utils.explorables.composition import READS, edges
+from course_utils.figures import composition_figure, quiz
+from course_utils.figures.composition import READS, edges
 
 pytestmark = pytest.mark.browser
 
@@ -20,7 +20,7 @@ BASELINE, STEP = 0.051, 0.005
 
 @pytest.fixture(scope="module")
 def figure():
-    return composition(MEASURE, EFFECT, BASELINE, 0.0012)
+    return composition_figure(MEASURE, EFFECT, BASELINE, 0.0012)
 
 
 @pytest.fixture(scope="module")

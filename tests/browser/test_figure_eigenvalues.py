@@ -3,10 +3,10 @@
 import pytest
 import torch
 from hostile import HOSTILE
-from test_explorables_live import page_of
+from test_figures_live import page_of
 
-from course_utils.explorables import eigenvalues, visible
 from course_utils.factored import FactoredMatrix
+from course_utils.figures import eigenvalues_figure, visible
 
 pytestmark = pytest.mark.browser
 
@@ -20,7 +20,7 @@ def circuit(seed: int, n: int, rank: int = 12) -> FactoredMatrix:
 
 HEADS = range(12)
 NAMES = [f"·name{i}" for i in range(60)]
-FIGURE = eigenvalues({h: circuit(h, 60) for h in HEADS}, {h: circuit(50 + h, 60) for h in HEADS}, NAMES, first=4)
+FIGURE = eigenvalues_figure({h: circuit(h, 60) for h in HEADS}, {h: circuit(50 + h, 60) for h in HEADS}, NAMES, first=4)
 DATA = FIGURE.data
 
 
@@ -28,7 +28,7 @@ DATA = FIGURE.data
 def folder(tmp_path):
     names = [f"{text}{i}" for i, text in enumerate(HOSTILE)]
     tables = {h: circuit(h, len(names), 24) for h in HEADS}
-    hostile = eigenvalues(tables, tables, names)
+    hostile = eigenvalues_figure(tables, tables, names)
     for theme in ("light", "dark"):
         page = page_of(FIGURE._repr_html_(), hostile._repr_html_(), theme=theme)
         (tmp_path / f"{theme}.html").write_text(page, "utf-8")

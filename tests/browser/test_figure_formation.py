@@ -5,9 +5,9 @@ import datetime
 import numpy as np
 import pytest
 from hostile import HOSTILE
-from test_explorables_live import GROUNDS, TELEPHONE, page_of
+from test_figures_live import GROUNDS, TELEPHONE, page_of
 
-from course_utils.explorables import formation, visible
+from course_utils.figures import formation_figure, visible
 
 pytestmark = pytest.mark.browser
 
@@ -40,7 +40,7 @@ LOGS = {RUNS[0]: made_log(2), RUNS[1]: made_log(1, seed=1)}
 
 @pytest.fixture(scope="module")
 def figure():
-    return formation(LOGS, dict.fromkeys(RUNS, TEXT))
+    return formation_figure(LOGS, dict.fromkeys(RUNS, TEXT))
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def folder(tmp_path_factory, figure):
     folder = tmp_path_factory.mktemp("formation")
     for theme in GROUNDS:
         (folder / f"{theme}.html").write_text(page_of(figure._repr_html_(), theme=theme), "utf-8")
-    hostile = formation({HOSTILE[1]: made_log(2, tokens=len(HOSTILE))}, {HOSTILE[1]: HOSTILE})
+    hostile = formation_figure({HOSTILE[1]: made_log(2, tokens=len(HOSTILE))}, {HOSTILE[1]: HOSTILE})
     (folder / "hostile.html").write_text(page_of(hostile._repr_html_()), "utf-8")
     return folder
 

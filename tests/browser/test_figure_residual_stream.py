@@ -2,10 +2,10 @@
 
 import pytest
 from hostile import HOSTILE
-from test_explorables_live import GROUNDS, TELEPHONE, page_of
+from test_figures_live import GROUNDS, TELEPHONE, page_of
 
 from course_utils.corpus import Tokenizer
-from course_utils.explorables import residual_stream, visible
+from course_utils.figures import residual_stream_figure, visible
 
 pytestmark = pytest.mark.browser
 
@@ -14,7 +14,7 @@ TEXT = "def area(width, height):\n    return width * height\n\ndef volume(width,
 
 @pytest.fixture(scope="module")
 def figure():
-    return residual_stream("two-layer", TEXT, last=16, offer=[" self", "\n"])
+    return residual_stream_figure("two-layer", TEXT, last=16, offer=[" self", "\n"])
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def folder(tmp_path_factory, figure):
         (folder / f"{theme}.html").write_text(page_of(figure._repr_html_(), theme=theme), "utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Tokenizer, "show", lambda self, token: HOSTILE[token % len(HOSTILE)])
-        hostile = residual_stream("two-layer", TEXT)
+        hostile = residual_stream_figure("two-layer", TEXT)
     (folder / "hostile.html").write_text(page_of(hostile._repr_html_()), "utf-8")
     return folder
 

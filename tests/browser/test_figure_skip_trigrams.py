@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from hostile import HOSTILE
-from test_explorables_live import page_of
+from test_figures_live import page_of
 
-from course_utils.explorables import skip_trigrams, visible
+from course_utils.figures import skip_trigrams_figure, visible
 
 pytestmark = pytest.mark.browser
 
@@ -15,7 +15,7 @@ rng = np.random.default_rng(1)
 NAMES = [f"·name{i}" for i in range(N)]
 QK, OV = np.abs(rng.normal(size=(2, N, N)))
 COUNTS = rng.choice([0, 0, 1234], size=(N, N))
-FIGURE = skip_trigrams({4: (QK, OV), 10: (OV, QK)}, {4: [1, 2], 10: [3]}, NAMES, COUNTS)
+FIGURE = skip_trigrams_figure({4: (QK, OV), 10: (OV, QK)}, {4: [1, 2], 10: [3]}, NAMES, COUNTS)
 GRIDS = [grid for head in FIGURE.data["heads"] for grid in head["sources"]]
 
 
@@ -24,7 +24,7 @@ def folder(tmp_path):
     names = [f"{text}{i}" for i, text in enumerate(HOSTILE)]
     size = len(names)
     tables = np.abs(np.random.default_rng(2).normal(size=(2, size, size)))
-    hostile = skip_trigrams({"<b>": tables}, {"<b>": range(0, size, 9)}, names, np.zeros((size, size), int))
+    hostile = skip_trigrams_figure({"<b>": tables}, {"<b>": range(0, size, 9)}, names, np.zeros((size, size), int))
     for theme in ("light", "dark"):
         page = page_of(FIGURE._repr_html_(), hostile._repr_html_(), theme=theme)
         (tmp_path / f"{theme}.html").write_text(page, "utf-8")

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from test_explorables_live import GROUNDS, TELEPHONE, page_of
+from test_figures_live import GROUNDS, TELEPHONE, page_of
 from visits import reserved_height, watch_shifts
 
-from course_utils.explorables import quiz, term_importance
-from course_utils.explorables.term_importance import strongest
+from course_utils.figures import quiz, term_importance_figure
+from course_utils.figures.term_importance import strongest
 
 pytestmark = pytest.mark.browser
 
@@ -22,7 +22,7 @@ CONSTANT[7, 2] = True
 def figure():
     direct, real = rng.normal(0.02, 0.1, (2, 12)), rng.normal(0.1, 0.1, (2, 12))
     real[0, 8] = 0.7359
-    return term_importance(
+    return term_importance_figure(
         losses=[8.31777, 5.54502, 2.7846, 2.34129],
         other=[5.54502, 5.1126, 4.6417],
         layers={"alone": [0.3231, 2.7086], "beside": [0.0518, 2.4373]},

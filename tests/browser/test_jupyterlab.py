@@ -13,7 +13,7 @@ from visits import Visit
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 CELLS = [
-    'from course_utils.explorables import quiz\nquiz("01")',
+    'from course_utils.figures import quiz\nquiz("01")',
     'live = quiz("02").widget()\nlive',
     "from course_utils.playground import playground\n"
     'playground(lambda word, times: print("so: " + word * times), word="na", times=[2, 3])',

@@ -3,7 +3,7 @@
 import pytest
 from visits import serve
 
-from course_utils import notebooks
+from tools import notebooks
 
 BOOK = [path.relative_to(notebooks.ROOT).with_suffix(".html").as_posix() for path in notebooks.pages()]
 PAGES = [*BOOK, "search.html", "genindex.html"]

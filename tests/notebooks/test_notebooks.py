@@ -9,9 +9,9 @@ import nbformat
 import prose
 import pytest
 
-from course_utils import notebooks
 from course_utils.errors import CourseError
-from course_utils.explorables.quiz import QUIZZES
+from course_utils.figures.quiz import QUIZZES
+from tools import notebooks
 
 CHAPTERS = notebooks.chapters()
 ALT = "Line that falls from nine nats to four nats"
@@ -135,7 +135,7 @@ BAD = {
     "unknown tags": lambda cells: cells.append(code("1", "excercise")),
     "holds no output": lambda cells: cells.append(code("print(2)", "nbval-check-output")),
     "not tagged nbval-ignore-output": lambda cells: cells.append(
-        code("from course_utils.explorables import quiz\nquiz('01')")
+        code("from course_utils.figures import quiz\nquiz('01')")
     ),
     "by a comment": lambda cells: cells.append(code("# NBVAL_SKIP\nprint(2)")),
     "other code than claims": lambda cells: cells.append(code("x = 1", "claims", "hide-input")),

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from course_utils import notebooks, progress
+from tools import notebooks, progress
 
 FOLDER = notebooks.ROOT / "book/workshop"
 PAGES = sorted(FOLDER.glob("*.md"))

@@ -8,8 +8,9 @@ import tarfile
 import pytest
 import torch
 
-from course_utils import build_corpus, corpus
+from course_utils import corpus
 from course_utils.errors import CourseError
+from tools import build_corpus
 
 CODE = "\n".join(f"def area_{name}(width, height):\n    return width * height" for name in "abcdefghij")
 

@@ -11,8 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from course_utils import checkpoints, corpus
-from course_utils.build_corpus import SOURCES
 from course_utils.errors import CourseError
+from tools.build_corpus import SOURCES
 
 START = "<|start|>"
 PIECES = st.sampled_from([START, "<", "|start|>", "start", "|", ">", " ", "é", "🙂"])

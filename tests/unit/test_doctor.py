@@ -63,7 +63,7 @@ def test_a_missing_package_is_named(monkeypatch):
 
 def test_the_table_of_licences_names_every_source():
     table = (corpus.DATA / "README.md").read_text("utf-8")
-    from course_utils.build_corpus import SOURCES
+    from tools.build_corpus import SOURCES
 
     for source in SOURCES:
         assert f"| {source['name']} | {source['version']} |" in table and source["license"] in table

@@ -7,9 +7,10 @@ import sys
 import pytest
 
 from course_utils import __main__ as commands
-from course_utils import build_corpus, checkpoints, training
+from course_utils import checkpoints, training
 from course_utils.config import ModelConfig
 from course_utils.errors import CourseError
+from tools import build_corpus
 
 NAMES = ["train", "corpus", "doctor", "notebooks", "progress", "workshop", "results"]
 
@@ -134,6 +135,13 @@ def test_how_commands_end(monkeypatch, capsys, raised, status, said):
     monkeypatch.setattr(build_corpus, "build", fail)
     assert commands.main(["corpus"]) == status
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["corpus", "notebooks", "progress", "workshop", "results"])
+def test_without_a_checkout_what_publishes_the_book_says_what_is_needed(name, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(commands, "ROOT", tmp_path)
+    assert commands.main([name]) == 1
+    assert "a checkout of the repository" in capsys.readouterr().err
 
 
 def test_an_error_that_is_not_ours_is_not_hidden(monkeypatch):

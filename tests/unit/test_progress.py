@@ -6,11 +6,11 @@ import json
 import nbformat
 import pytest
 
-from course_utils import notebooks, progress
 from course_utils.__main__ import main
 from course_utils.checks import kept
 from course_utils.checks.base import exercise, require
 from course_utils.errors import CourseError
+from tools import notebooks, progress
 
 
 @exercise("Exercise 1.2")

@@ -7,8 +7,8 @@ import pytest
 from bs4 import BeautifulSoup
 
 from course_utils.errors import CourseError
-from course_utils.explorables import quiz
-from course_utils.explorables.quiz import QUIZZES
+from course_utils.figures import quiz
+from course_utils.figures.quiz import QUIZZES
 
 CHAPTERS = sorted(path.name[:2] for path in Path(__file__).parents[2].glob("book/[0-9][0-9]_*"))
 

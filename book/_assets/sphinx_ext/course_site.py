@@ -9,7 +9,7 @@
 5. When a build has come to its end, `source_digest.txt` beside the site says what it was built from. Tests read it.
 6. The role {claim}`02.loss.unigram:.2f` writes a number of `book/results.json`; `[1]` after the key, one of a list.
 7. The directive {explorable} puts a figure that answers on a page without cells. Its content is the call, as a cell
-   would have it: `quiz("13")`; the names of `course_utils` and `course_utils.explorables` are known.
+   would have it: `quiz("13")`; the names of `course_utils` and `course_utils.figures` are known.
 8. If the site has the induction lab, the models' weights are put beside it, in `_static/lab`.
 9. A chapter has the number with which its file begins, also where the contents leave numbers free.
 10. While the site is built `COURSE_STATIC` is set: a playground then shows its default state and no controls.
@@ -30,7 +30,7 @@ from sphinx.environment.collectors.toctree import TocTreeCollector
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 USED_BY_CELLS = ("course_utils", "book/results.json", "requirements.txt")
-USED_BY_SITE = (*USED_BY_CELLS, "book", "_config.yml", "_toc.yml")
+USED_BY_SITE = (*USED_BY_CELLS, "book", "tools", "_config.yml", "_toc.yml")
 DIGEST_FILE = "source_digest.txt"
 LEFT_OUT = {"__pycache__", ".ipynb_checkpoints", "full"}  # data/full: for training only, and not shipped
 
@@ -116,24 +116,24 @@ class Claim(SphinxRole):
 
 
 class ExplorableFigure(SphinxDirective):
-    """A figure of course_utils.explorables on a page without cells."""
+    """A figure of course_utils.figures on a page without cells."""
 
     has_content = True
 
     def run(self):
         import course_utils
-        from course_utils import explorables
+        from course_utils import figures
 
-        for path in explorables.HERE.rglob("*.*"):
+        for path in figures.HERE.rglob("*.*"):
             self.env.note_dependency(str(path))
-        figure = eval("\n".join(self.content), vars(course_utils) | vars(explorables))
+        figure = eval("\n".join(self.content), vars(course_utils) | vars(figures))
         # The class is what a cell's output has, and what the style sheet knows.
         return [nodes.raw("", f'<div class="output text_html">{figure._repr_html_()}</div>', format="html")]
 
 
 def ship_weights(app, exception) -> None:
     if exception is None and app.builder.name == "html" and "book/induction_lab" in app.env.found_docs:
-        from course_utils.explorables.induction_lab import ship
+        from course_utils.figures.induction_lab import ship
 
         ship(Path(app.outdir) / "_static" / "lab")
 

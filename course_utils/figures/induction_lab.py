@@ -1,0 +1,167 @@
+"""The induction lab: the shipped models run in the page itself, over the reader's text, with heads and paths off."""
+
+import base64
+import json
+import re
+import shutil
+from pathlib import Path
+
+import torch
+
+from course_utils.checkpoints import SHIPPED, WEIGHTS, load_card, load_model
+from course_utils.corpus import VOCABULARIES, load_tokenizer, read, token_counts
+from course_utils.errors import CourseError
+from course_utils.figures.host import HERE, Explorable, code, table, visible
+from course_utils.interventions import run_without
+
+WORKER = ("tokenizer", "model", "worker")  # modules of lab/, in the order in which they are joined
+PART = 3 * 2**18  # bytes of weights in one script: a text of 1 MiB
+# What a reader should know of the two-layer model's heads. A test measures it.
+KINDS = {"two-layer": {"0.8": "previous", "1.1": "induction", "1.9": "induction", "1.10": "induction"}}
+PATH = ("0.8", "1.1")  # from a head to the keys of another: what the reader can cut at first
+REPEATED = 20  # random words, twice
+CODE = """class Kettle:
+    def __init__(self, volume, lid):
+        self.volume = volume
+        self.lid = lid
+
+    def __repr__(self):
+        return f"Kettle(volume={self.volume}, lid={self.lid})"
+"""
+PROSE = (
+    "The Zanthrop filter keeps the last value that it has seen. If no value was given, the Zanthrop filter "
+    "returns the default value, and the next call to the Zanthrop filter starts again."
+)
+
+
+def induction_lab(files: str = "../_static/lab") -> Explorable:
+    """The lab, for a page of the site. `files`: where, seen from the page, lies what `ship` wrote.
+
+    Raises CourseError if that is no text.
+    """
+    if not isinstance(files, str) or not files:
+        raise CourseError(f"files is {files!r}", "it must be a folder, as a page names it", 'use "../_static/lab"')
+    words = whole_words()
+    example = " ".join(["", *words[:REPEATED]]) * 2
+    data = {
+        "files": files,
+        "models": [_model(name) for name in reversed(SHIPPED)],
+        "tokenizer": tokenizer_data(),
+        "worker": worker_source(),
+        "words": words,
+        "samples": {"Code": CODE, "Prose": PROSE},
+        "text": example,
+        "path": list(PATH),
+    }
+    return Explorable("induction_lab", data, _plain(example))
+
+
+def ship(folder: Path) -> None:
+    """Write the weights where the lab finds them: as they are, and in scripts for pages that are read from the disk.
+
+    What is there and as new as the weights stays. A script hands one part, in base64, to the page's `courseLab`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in SHIPPED:
+        source, target = WEIGHTS / f"{name}.safetensors", folder / f"{name}.safetensors"
+        if target.exists() and _stamp(target) == _stamp(source):
+            continue
+        weights = source.read_bytes()
+        for number, start in enumerate(range(0, len(weights), PART)):
+            text = base64.b64encode(weights[start : start + PART]).decode("ascii")
+            (folder / f"{name}-{number}.js").write_text(f'courseLab("{name}",{number},"{text}");\n', "utf-8")
+        shutil.copy2(source, target)  # last: it says that the others are complete
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    return path.stat().st_size, int(path.stat().st_mtime)
+
+
+def worker_source() -> str:
+    """The modules of lab/ as one classic script, for a worker."""
+    modules = [(HERE / "lab" / f"{name}.js").read_text("utf-8") for name in WORKER]
+    joined = re.sub(r'^import \{[^}]*\} from "\./\w+\.js";\n', "", "\n".join(modules), flags=re.M)
+    return re.sub(r"^export (?=const|function|class)", "", joined, flags=re.M)
+
+
+def tokenizer_data() -> dict:
+    """What lab/tokenizer.js needs: the ids of the 256 bytes, and the merges as pairs of ids."""
+    model = json.loads(read(f"tokenizer-{VOCABULARIES[0]}.json"))["model"]
+    ids, letters = model["vocab"], _letters()
+    return {
+        "bytes": [ids[letters[byte]] for byte in range(256)],
+        "merges": [[ids[left], ids[right]] for left, right in model["merges"]],
+    }
+
+
+def whole_words(most: int = 400) -> list[str]:
+    """Common words that are one token with the space before them: of these random texts are made."""
+    tokenizer, counts = load_tokenizer(), token_counts()
+    words = []
+    for token in counts.argsort(descending=True, stable=True).tolist():
+        text = tokenizer.decode([token])
+        if re.fullmatch(" [a-z]{3,9}", text) and tokenizer.encode(text) == [token]:
+            words.append(text[1:])
+    # Every fifth, from the less common ones on: no text could be guessed from its first words.
+    return words[100 : 100 + 5 * most : 5]
+
+
+def repeated_pairs(ids: list[int]) -> list[bool]:
+    """For each token, whether it stood earlier in the text behind the same token: what induction can know."""
+    seen, found = set(), []
+    for pair in zip([None, *ids], ids, strict=False):
+        found.append(pair in seen)
+        seen.add(pair)
+    return found
+
+
+def losses(name: str, text: str, heads=(), paths=()) -> tuple[float, float, float]:
+    """Mean loss of a text in nats: all tokens, those of `repeated_pairs`, the others. The first token is left out."""
+    model, tokenizer = load_model(name, "cpu"), load_tokenizer()
+    ids = [tokenizer.start_id, *tokenizer.encode(text)]
+    logits, _ = run_without(model, torch.tensor([ids]), heads, paths)
+    each = torch.nn.functional.cross_entropy(logits[0, 1:-1], torch.tensor(ids[2:]), reduction="none")
+    again = torch.tensor(repeated_pairs(ids)[2:])
+    return each.mean().item(), each[again].mean().item(), each[~again].mean().item()
+
+
+def _letters() -> list[str]:
+    """The character that stands for each byte in a byte-level vocabulary."""
+    own = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in own]
+    return [chr(byte if byte in own else 256 + others.index(byte)) for byte in range(256)]
+
+
+def _model(name: str) -> dict:
+    size = (WEIGHTS / f"{name}.safetensors").stat().st_size
+    config = load_card(name)["config"]
+    return {
+        "name": name,
+        "bytes": size,
+        "parts": -(-size // PART),
+        "layers": config["n_layers"],
+        "heads": config["n_heads"],
+        "context": config["n_ctx"],
+        "kinds": KINDS.get(name, {}),
+    }
+
+
+def _plain(example: str) -> str:
+    """A sentence, and what the lab would show of one text."""
+    previous, induction = (tuple(map(int, head.split("."))) for head in PATH)
+    ablations = {
+        "every head on": {},
+        f"head {PATH[0]} off (it looks at the token before)": {"heads": [previous]},
+        f"head {PATH[1]} off (an induction head)": {"heads": [induction]},
+        f"only the path from {PATH[0]} to the keys of {PATH[1]} off": {"paths": [(previous, induction, "K")]},
+    }
+    rows = [
+        [label, *(f"{loss:.2f}" for loss in losses("two-layer", example, **off))] for label, off in ablations.items()
+    ]
+    heads = ["two-layer model", "all tokens", "pairs seen before", "the rest"]
+    caption = f"Mean loss in nats over {REPEATED} random words, written twice"
+    return (
+        "<p>Here the course’s models run in the page, over any text you type. Each head can be switched off. That "
+        "needs JavaScript; without it, this is what the lab shows of one text:</p>\n"
+        f"<p>{code(visible(example))}</p>\n{table(heads, rows, caption)}"
+    )
