@@ -71,7 +71,7 @@ def _fault(found: re.Match, claims: dict[str, dict], sources: set[str]) -> str:
 
 def claimed_value(mark: str, claims: dict[str, dict]) -> float:
     """The number that `KEY`, `KEY[1]` or `KEY.paper` names; of the paper's words, the one number or those in order."""
-    key, paper, places = re.fullmatch(r"([\w.-]+?)(\.paper)?((?:\[\d+\])*)", mark).groups()
+    key, paper, places = re.match(r"(.+?)(\.paper)?((?:\[\d+\])*)$", mark).groups()
     value = claims[key]["paper" if paper else "value"]
     if isinstance(value, str):
         shares = re.findall(r"([−-]?\d+(?:\.\d+)?)(\s?%)?", value)

@@ -270,6 +270,7 @@ def test_numbers_that_must_name_a_claim_are_found(text, numbers):
         ("4.26<!-- 01.lost -->", "names no number"),
         ("4.26<!-- 01.loss[0] -->", "names no number"),
         ("4.26<!-- nobody2021 -->", "names no number"),
+        ("4.26<!-- a remark -->", "names no number"),
         ("4.26<!-- somebody2021 --> and 0.5<!-- given -->", ""),
         ("−0.5<!-- 01.list[1] --> or less by 0.5<!-- 01.list[1] -->", ""),
         ("−2.5<!-- 01.list[0] -->", "is no rounding of -2.5"),
