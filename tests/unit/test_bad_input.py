@@ -33,7 +33,8 @@ from course_utils.model import AttentionOnlyTransformer
 from tools import notebooks, workshop
 
 MODULES = (
-    bigrams, checkpoints, circuits, corpus, interventions, losses, plots, scores, skip_trigrams, term_importance, training
+    bigrams, checkpoints, circuits, corpus, interventions, losses, plots, scores, skip_trigrams, term_importance,
+    training,
 )  # fmt: skip
 
 CALLS = {
