@@ -32,6 +32,11 @@ from course_utils.factored import FactoredMatrix
 from course_utils.model import AttentionOnlyTransformer
 from tools import notebooks, workshop
 
+MODULES = (
+    bigrams, checkpoints, circuits, corpus, interventions, losses, plots, scores, skip_trigrams, term_importance,
+    training,
+)  # fmt: skip
+
 CALLS = {
     # models
     "load_model(7)": "model 7",
@@ -358,11 +363,9 @@ def names(tmp_path_factory) -> dict:
     """What the calls in the table are made of."""
     model = AttentionOnlyTransformer.init(ModelConfig(n_layers=2, n_heads=3, d_model=12, d_head=4, d_vocab=17, n_ctx=9))
     tokens = torch.arange(8).view(2, 4)
-    modules = (bigrams, checkpoints, circuits, corpus, interventions, losses, plots, scores, skip_trigrams, term_importance,
-                   training)  # fmt: skip
     return {
         **{name: getattr(course_utils, name) for name in course_utils.__all__},
-        **{module.__name__.split(".")[-1]: module for module in modules},
+        **{module.__name__.split(".")[-1]: module for module in MODULES},
         "TrainConfig": TrainConfig, "FactoredMatrix": FactoredMatrix, "torch": torch, "tensor": torch.tensor, "np": np,
         "model": model, "tokens": tokens, "cache": model.run_with_cache(tokens)[1],
         "headless": AttentionOnlyTransformer.init(ModelConfig(0, 3, 12, 4, 17, 9)),
@@ -391,11 +394,9 @@ def test_the_table_has_a_call_for_every_public_function_that_takes_a_value(names
         "bigram_counts", "check_counts", "load_results", "ablate", "cut", "check_writable", "write_together", "cached",
         "pair",
     }  # fmt: skip
-    modules = (bigrams, checkpoints, circuits, corpus, interventions, losses, plots, scores, skip_trigrams, term_importance,
-                   training)  # fmt: skip
     public = {
         name
-        for module in modules
+        for module in MODULES
         for name, value in vars(module).items()
         if callable(value) and getattr(value, "__module__", "") == module.__name__ and name[0] != "_"
         and not isinstance(value, type) and not name.startswith("check_")
