@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from course_utils.errors import CourseError, check_type, is_integer
+from course_utils.errors import CourseError, check_finite, check_type, is_integer
 
 BLOCK = 256  # rows that are multiplied out at a time: 51 MB at 50 257 columns
 CHUNK = 16  # columns that share a maximum, so that most of a block is read once and sorted never
@@ -82,7 +82,9 @@ class FactoredMatrix:
     def eigenvalues(self) -> Float[Tensor, "*batch rank"]:
         """The eigenvalues that can differ from zero: those of BA, rank × rank, since λ(AB) = λ(BA)."""
         self._check_square()
-        return torch.linalg.eigvals(self.B @ self.A)
+        product = self.B @ self.A
+        check_finite("the product BA", product)
+        return torch.linalg.eigvals(product)
 
     def eig(self) -> tuple[Float[Tensor, " rank"], Float[Tensor, "rank rows"]]:
         """Those eigenvalues, largest modulus first, and for each a row v with v @ AB = λ v, of length 1 (complex).
@@ -90,7 +92,9 @@ class FactoredMatrix:
         If w BA = λ w, then v = w B has v AB = w BA B = λ w B = λ v.
         """
         self._check_square()
-        values, columns = torch.linalg.eig((self.B @ self.A).T)  # a row's eigenvector is a column's of the transpose
+        product = self.B @ self.A
+        check_finite("the product BA", product)
+        values, columns = torch.linalg.eig(product.T)  # a row's eigenvector is a column's of the transpose
         order = values.abs().argsort(descending=True)
         rows = columns.T[order] @ self.B.to(columns.dtype)
         return values[order], rows / rows.norm(dim=1, keepdim=True)
@@ -158,7 +162,9 @@ class FactoredMatrix:
 
     def svdvals(self) -> Float[Tensor, "*batch rank"]:
         """The singular values that can differ from zero, from two QR decompositions."""
-        return torch.linalg.svdvals(torch.linalg.qr(self.A).R @ torch.linalg.qr(self.B.mT).R.mT)
+        product = torch.linalg.qr(self.A).R @ torch.linalg.qr(self.B.mT).R.mT
+        check_finite("the product of the triangular factors", product)
+        return torch.linalg.svdvals(product)
 
     def __repr__(self) -> str:
         return f"FactoredMatrix({' × '.join(map(str, self.shape))}, rank at most {self.A.shape[-1]})"

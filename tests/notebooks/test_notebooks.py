@@ -213,6 +213,14 @@ def test_compared_outputs_are_compared(write, root, stored, outcome):
     assert subprocess.run(command, cwd=path.parent, capture_output=True).returncode == outcome
 
 
+def test_the_cells_of_a_notebook_stay_together_in_several_processes(write, root):
+    cells = [code("x = 0"), *(code(f"x += 1\nassert x == {n}") for n in range(1, 6))]
+    path = write([markdown("# A chapter"), *cells])
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", "-c", root / "pyproject.toml"]
+    done = subprocess.run([*command, path], cwd=path.parent, capture_output=True, text=True)
+    assert done.returncode == 0 and "6 passed" in done.stdout, done.stdout
+
+
 def test_stored_widget_state_and_counts_are_problems(write):
     path = write(good_cells())
     stored = json.loads(path.read_text())

@@ -185,3 +185,21 @@ def test_many_matrices_at_once_are_each_what_they_are_alone():
     close(batch[1].AB, A[1, 0] @ B[1])
     with pytest.raises(CourseError, match="factors of shapes"):
         FactoredMatrix(torch.ones(3, 7, 2), torch.ones(4, 2, 7))
+
+
+NOT_FINITE = {
+    "eigenvalues of a division by zero": ("eigenvalues", torch.ones(4, 2), torch.ones(2, 4) / 0),
+    "eigenvalues of a nan": ("eigenvalues", torch.ones(4, 2) * torch.nan, torch.ones(2, 4)),
+    "eigenvalues of numbers too large": ("eigenvalues", torch.full((4, 2), 1e38), torch.full((2, 4), 1e38)),
+    "eigenvectors": ("eig", torch.ones(4, 2) * torch.nan, torch.ones(2, 4)),
+    "singular values of a nan": ("svdvals", torch.ones(4, 2), torch.ones(2, 5) * torch.nan),
+    "singular values of infinity": ("svdvals", torch.ones(4, 2) * torch.inf, torch.ones(2, 5)),
+}
+
+
+@pytest.mark.parametrize("name", NOT_FINITE)
+def test_what_is_not_finite_is_told_before_a_decomposition(name):
+    """`torch.linalg.eigvals` of a nan ends Python: without the check this whole file of tests does."""
+    method, A, B = NOT_FINITE[name]
+    with pytest.raises(CourseError, match="4 of its 4 entries are not finite numbers. Remedy: .*division by zero"):
+        getattr(FactoredMatrix(A, B), method)()
