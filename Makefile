@@ -32,6 +32,7 @@ $(INSTALLED): requirements.txt pyproject.toml
 
 # Cells that have not changed come from a cache; book/_assets/sphinx_ext says what else it depends on.
 book: $(INSTALLED)
+	"$(BIN)/python" -m tools.execute
 	"$(BIN)/jupyter-book" build -W -n --keep-going .
 	@echo "The book is ready. Open this file in a browser: $(CURDIR)/_build/html/index.html"
 

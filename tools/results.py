@@ -20,7 +20,7 @@ def run_chapters(update: bool = False) -> bool:
         fresh.unlink(missing_ok=True)
     failed = []
     for path in tqdm(notebooks.chapters(), desc="chapters"):
-        command = [sys.executable, "-m", "jupyter", "execute", "--timeout=900", str(path.name)]
+        command = [sys.executable, "-m", "jupyter", "execute", f"--timeout={notebooks.cell_limit()}", str(path.name)]
         if subprocess.run(command, cwd=path.parent, env=environment).returncode:
             failed.append(path.name)
     if update and not failed and fresh.exists():

@@ -32,6 +32,7 @@ from sphinx.util.docutils import SphinxDirective, SphinxRole
 USED_BY_CELLS = ("course_utils", "book/results.json", "requirements.txt")
 USED_BY_SITE = (*USED_BY_CELLS, "book", "tools", "_config.yml", "_toc.yml")
 DIGEST_FILE = "source_digest.txt"
+KERNELS = {"COURSE_STATIC": "1"}  # what the kernels of a build find in their environment
 LEFT_OUT = {"__pycache__", ".ipynb_checkpoints", "full"}  # data/full: for training only, and not shipped
 
 
@@ -47,13 +48,19 @@ def digest(root: Path, parts: Iterable[str]) -> str:
     return total.hexdigest()
 
 
-def key_execution_cache(app, config) -> None:
-    """Execute afresh whenever something that the cells use has changed."""
-    caches = Path(app.outdir).parent / ".jupyter_cache"
-    cache = caches / digest(Path(app.srcdir), USED_BY_CELLS)[:16]
+def execution_cache(root: Path) -> Path:
+    """Another folder whenever something that the cells use has changed; those of before are removed."""
+    caches = root / "_build" / ".jupyter_cache"
+    cache = caches / digest(root, USED_BY_CELLS)[:16]
     for old in caches.glob("*"):
         if old != cache:
             shutil.rmtree(old) if old.is_dir() else old.unlink()
+    return cache
+
+
+def key_execution_cache(app, config) -> None:
+    """Execute afresh whenever something that the cells use has changed."""
+    cache = execution_cache(Path(app.srcdir))
     # MyST-NB compares this setting with that of the last build and reads all pages again if it differs.
     config.nb_execution_cache_path = str(cache)
 
@@ -157,7 +164,7 @@ def number_by_file_name(app) -> None:
 
 
 def mark_static(app) -> None:
-    os.environ["COURSE_STATIC"] = "1"  # the kernels inherit it
+    os.environ.update(KERNELS)
 
 
 def record_sources(app, exception) -> None:
