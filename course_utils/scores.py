@@ -148,6 +148,12 @@ def bootstrap(
     return float(low), float(high)
 
 
+def share_that_varies(outputs: Float[Tensor, "... pos d_model"]) -> Float[Tensor, ""]:
+    """Share of what is written, in squared length, that differs from its mean: 0 if it is the same everywhere."""
+    outputs = outputs.flatten(0, -2)
+    return (outputs - outputs.mean(dim=0)).square().sum() / outputs.square().sum()
+
+
 def _batches(model: AttentionOnlyTransformer, windows: Tensor, size: int) -> Iterator[Tensor]:
     check_model(model)
     check_integer("batch", size, 1)

@@ -5,16 +5,15 @@ from numbers import Integral
 
 import torch
 
-from course_utils.checkpoints import load_model
-from course_utils.corpus import load_text, load_tokenizer, windows
+from course_utils.checkpoints import load_card, load_model
+from course_utils.corpus import load_tokenizer
 from course_utils.errors import CourseError
 from course_utils.figures.host import Explorable, code, packed, table, visible
 from course_utils.model import AttentionOnlyTransformer, check_tokens
-from course_utils.scores import prefix_matching_scores, previous_token_scores
+from course_utils.roles import measure, role_of
 
 LONGEST = 72  # tokens of a text, the start token included: more would be over 200 kB with 24 heads
 MODES = ("attention", "value", "effect")
-INDUCTION, PREVIOUS = 0.3, 0.4  # from which score on a head is called so
 
 
 @torch.no_grad()
@@ -39,15 +38,16 @@ def attention_figure(
         effect      what the look at that source adds to the logit of the token that comes next, less the mean over
                     the vocabulary; of a head in an earlier layer this is the direct path alone
 
-    Heads with a prefix-matching score of 0.3 or a previous-token score of 0.4 are marked.
+    Heads that have a role are marked: it is read from the card of a model that is named, and measured of another.
     """
+    card = load_card(model) if isinstance(model, str) else {}
     model = load_model(model, "cpu") if isinstance(model, str) else model
     if not isinstance(model, AttentionOnlyTransformer) or not model.cfg.n_layers:
         rule = "it must be a model with at least one layer, or the name of one"
         raise CourseError(f"model is {type(model).__name__}", rule, 'attention_figure("two-layer", …)')
     if mode not in MODES:
         raise CourseError(f"mode {mode!r}", f"it must be one of {MODES}", 'leave it out for "attention"')
-    heads = _heads(model)
+    heads = _heads(card if "roles" in card else measure(model, n=16))
     tokenizer = load_tokenizer(model.cfg.d_vocab)
     blocks = [_block(model, tokenizer, *item, heads) for item in _items(texts).items()]
     enlarged = _enlarged(head, heads)
@@ -64,25 +64,18 @@ def _items(texts) -> dict:
     return dict(texts)
 
 
-def _heads(model: AttentionOnlyTransformer) -> list[dict]:
-    """Each head's name, scores and kind."""
-    prefix, previous = _scores(model)
+def _heads(card: dict) -> list[dict]:
+    """Each head's name, scores and role."""
+    prefix, previous = card["scores"]["prefix_matching"], card["scores"]["previous_token"]
     return [
         {
-            "name": f"{layer}.{head}" if model.cfg.n_layers > 1 else str(head),
-            "kind": "induction" if match >= INDUCTION else "previous" if before >= PREVIOUS else "",
+            "name": f"{layer}.{head}" if len(prefix) > 1 else str(head),
+            "kind": role_of(card, layer, head),
             "scores": [round(match, 2), round(before, 2)],
         }
-        for layer, rows in enumerate(zip(prefix.tolist(), previous.tolist(), strict=True))
+        for layer, rows in enumerate(zip(prefix, previous, strict=True))
         for head, (match, before) in enumerate(zip(*rows, strict=True))
     ]
-
-
-def _scores(model: AttentionOnlyTransformer):
-    """(prefix matching, previous token), each [n_layers, n_heads]; on a sample, for a picture."""
-    n_ctx = model.cfg.n_ctx
-    text = windows(load_text("validation", model.cfg.d_vocab)[: 64 * n_ctx], n_ctx)
-    return prefix_matching_scores(model, n=16), previous_token_scores(model, text[::8][:8])
 
 
 def _enlarged(head, heads: list[dict]) -> int:

@@ -31,7 +31,7 @@ def bigrams_figure(
     if not isinstance(carried, int) or not 1 <= carried <= MOST:
         raise CourseError(f"carried is {carried!r}", f"it must be 1 to {MOST}", "leave it out for 600")
     tokenizer = load_tokenizer(counts.shape[0])
-    starred = [_one_token(text, tokenizer) for text in texts(interesting, "interesting")]
+    starred = [tokenizer.one(text) for text in texts(interesting, "interesting")]
     counts, total = counts.tocsr(), counts.sum(1)
     for text, token in zip(interesting, starred, strict=True):
         if not total[token]:
@@ -48,14 +48,6 @@ def bigrams_figure(
         "share": packed(both, 16),  # [source, next token, by the weights or the counts]
     }
     return Explorable("bigrams", data, _plain(data, best, both))
-
-
-def _one_token(text: str, tokenizer) -> int:
-    ids = tokenizer.encode(text)
-    if len(ids) != 1:
-        rule = "each must be one token of the vocabulary"
-        raise CourseError(f"interesting has {text!r}, {len(ids)} tokens", rule, "look at tokenizer.encode(text)")
-    return ids[0]
 
 
 def _next(said: np.ndarray, counted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

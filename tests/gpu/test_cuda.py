@@ -9,9 +9,11 @@ from course_utils import (
     corpus,
     interventions,
     load_model,
+    losses,
     pick_device,
     scores,
     skip_trigrams,
+    term_importance,
     training,
 )
 from course_utils.config import ModelConfig, TrainConfig
@@ -142,8 +144,8 @@ def test_interventions_agree():
         on, here = model.to(device), tokens.to(device)
         effects = interventions.path_effects(on, here)
         cut, _ = interventions.run_without(on, here, [(0, 7)], [((0, 8), (1, 1), "K")])
-        streams = interventions.streams_by_order(on, here, on.run_with_cache(here)[1].pattern)
-        losses = [interventions.stream_loss(on, stream, here) for stream in streams]
+        streams = term_importance.streams_by_order(on, here, on.run_with_cache(here)[1].pattern)
+        losses = [losses.stream_loss(on, stream, here) for stream in streams]
         found[device] = *effects.values(), cut, *losses
     for cpu, cuda in zip(*found.values(), strict=True):
         torch.testing.assert_close(cuda.cpu(), cpu, rtol=0, atol=2e-3)

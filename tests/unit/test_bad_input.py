@@ -19,17 +19,23 @@ from course_utils import (
     circuits,
     corpus,
     interventions,
-    notebooks,
+    losses,
     plots,
     scores,
     skip_trigrams,
+    term_importance,
     training,
-    workshop,
 )  # fmt: skip
 from course_utils.config import ModelConfig, TrainConfig
 from course_utils.errors import CourseError
 from course_utils.factored import FactoredMatrix
 from course_utils.model import AttentionOnlyTransformer
+from tools import notebooks, workshop
+
+MODULES = (
+    bigrams, checkpoints, circuits, corpus, interventions, losses, plots, scores, skip_trigrams, term_importance,
+    training,
+)  # fmt: skip
 
 CALLS = {
     # models
@@ -208,14 +214,14 @@ CALLS = {
     "interventions.path_effects(model, tokens, 2)": "head 2.0",
     "interventions.path_effects(model, tokens[0])": "tokens of shape [4]",
     "interventions.path_effects(model, tokens[:, :1])": "the number of positions is 1",
-    "interventions.streams_by_order(model, tokens, cache.pattern[:1])": "patterns of shape [1, 2, 3, 4, 4]",
-    "interventions.streams_by_order(model, tokens + 90, cache.pattern)": "token ids from 90 to 97",
-    "interventions.layer_output(model, torch.ones(2, 4, 12), cache.pattern, 2)": "layer is 2",
-    "interventions.layer_output(model, torch.ones(2, 4, 11), cache.pattern, 0)": "a stream of shape [2, 4, 11]",
-    "interventions.stream_loss(model, torch.ones(2, 4, 12), tokens[:1])": "a stream [2, 4, 12] and tokens [1, 4]",
-    "interventions.stream_loss(model, torch.ones(2, 4, 11), tokens)": "a stream of shape [2, 4, 11]",
-    "interventions.stream_loss(model, torch.ones(2, 2, 12), tokens[:, :2])": "a stream [2, 2, 12] and tokens [2, 2]",
-    "interventions.stream_loss(model, torch.ones(2, 4, 12), tokens + 90)": "token ids from 90 to 97",
+    "term_importance.streams_by_order(model, tokens, cache.pattern[:1])": "patterns of shape [1, 2, 3, 4, 4]",
+    "term_importance.streams_by_order(model, tokens + 90, cache.pattern)": "token ids from 90 to 97",
+    "circuits.layer_output(model, torch.ones(2, 4, 12), cache.pattern, 2)": "layer is 2",
+    "circuits.layer_output(model, torch.ones(2, 4, 11), cache.pattern, 0)": "a stream of shape [2, 4, 11]",
+    "losses.stream_loss(model, torch.ones(2, 4, 12), tokens[:1])": "a stream [2, 4, 12] and tokens [1, 4]",
+    "losses.stream_loss(model, torch.ones(2, 4, 11), tokens)": "a stream of shape [2, 4, 11]",
+    "losses.stream_loss(model, torch.ones(2, 2, 12), tokens[:, :2])": "a stream [2, 2, 12] and tokens [2, 2]",
+    "losses.stream_loss(model, torch.ones(2, 4, 12), tokens + 90)": "token ids from 90 to 97",
     # low-rank matrices
     "FactoredMatrix(torch.ones(3), torch.ones(3))": "factors of shapes [3] and [3]",
     "FactoredMatrix([1], [2])": "a factor of type list",
@@ -357,10 +363,9 @@ def names(tmp_path_factory) -> dict:
     """What the calls in the table are made of."""
     model = AttentionOnlyTransformer.init(ModelConfig(n_layers=2, n_heads=3, d_model=12, d_head=4, d_vocab=17, n_ctx=9))
     tokens = torch.arange(8).view(2, 4)
-    modules = (bigrams, checkpoints, circuits, corpus, interventions, plots, scores, skip_trigrams, training)
     return {
         **{name: getattr(course_utils, name) for name in course_utils.__all__},
-        **{module.__name__.split(".")[-1]: module for module in modules},
+        **{module.__name__.split(".")[-1]: module for module in MODULES},
         "TrainConfig": TrainConfig, "FactoredMatrix": FactoredMatrix, "torch": torch, "tensor": torch.tensor, "np": np,
         "model": model, "tokens": tokens, "cache": model.run_with_cache(tokens)[1],
         "headless": AttentionOnlyTransformer.init(ModelConfig(0, 3, 12, 4, 17, 9)),
@@ -386,13 +391,12 @@ def test_the_table_has_a_call_for_every_public_function_that_takes_a_value(names
     said = " ".join(CALLS)
     elsewhere = {
         "choose_device", "use_style", "box", "arrow", "virtual_weights", "make_card", "machine", "shipped", "manifest",
-        "bigram_counts", "check_counts", "load_results", "run_chapters", "check_writable", "write_together", "cached",
+        "bigram_counts", "check_counts", "load_results", "ablate", "cut", "check_writable", "write_together", "cached",
         "pair",
     }  # fmt: skip
-    modules = (bigrams, checkpoints, circuits, corpus, interventions, plots, scores, skip_trigrams, training)
     public = {
         name
-        for module in modules
+        for module in MODULES
         for name, value in vars(module).items()
         if callable(value) and getattr(value, "__module__", "") == module.__name__ and name[0] != "_"
         and not isinstance(value, type) and not name.startswith("check_")
