@@ -25,6 +25,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from tqdm.auto import tqdm
 
+from course_utils.errors import CourseError
 from tools import notebooks
 
 sys.path.append(str(notebooks.ROOT / "book/_assets/sphinx_ext"))
@@ -45,6 +46,9 @@ def main() -> int:
         return run_chapter(root, options.chapter)
     try:
         return asyncio.run(run_chapters(root, max(1, options.jobs)))
+    except CourseError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print(
             "\nInterrupted. The chapters that ran are kept; the same command goes on with the others.", file=sys.stderr

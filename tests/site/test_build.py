@@ -87,10 +87,10 @@ def test_cells_run_again_when_what_they_use_has_changed_and_only_then(book):
 
 def test_chapters_run_two_at_a_time_and_the_build_finds_them_executed(book, course_site):
     """Each waits for the other, and says when it ended, with how many threads, and that it was for the site."""
-    meet = "import os, time\nopen('{}', 'w').close()\nbegan = time.time()\n"
-    meet += "while not os.path.exists('{}'):\n    assert time.time() < began + 120, 'alone'\n    time.sleep(0.1)\n"
+    meet = "import os, time\nopen(MINE, 'w').close()\nbegan = time.time()\n"
+    meet += "while not os.path.exists(OTHER):\n    assert time.time() < began + 120, 'alone'\n    time.sleep(0.1)\n"
     meet += f"print(time.time(), os.environ['OMP_NUM_THREADS'], {course_site.KERNELS}.items() <= os.environ.items())"
-    book.chapters(**{"01_small": meet.format("one", "two"), "02_small": meet.format("two", "one")})
+    book.chapters(**{"01_small": f"MINE, OTHER = 'ab'\n{meet}", "02_small": f"MINE, OTHER = 'ba'\n{meet}"})
     ran = book.execute()
     assert ran.wait() == 0, ran.stderr.read()
     executed = time.time()

@@ -7,8 +7,10 @@ import sys
 import tomllib
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -93,6 +95,17 @@ def test_each_pin_is_used_or_needed_by_one_that_is(root):
                 waiting.append(further)
     pinned = {canonicalize_name(pin.name) for pin in chosen + came if pin.marker is None or pin.marker.evaluate()}
     assert pinned - {name for name, *_ in needed} == set()
+
+
+def test_long_files_begin_first_and_cells_have_the_limit_of_the_site(request, root):
+    settings = yaml.safe_load((root / "_config.yml").read_text("utf-8"))
+    assert request.config.option.nbval_cell_timeout == settings["execute"]["timeout"]
+    shared = request.config.pluginmanager.get_plugin(str(root / "tests/conftest.py"))
+    assert all(list(root.glob(f"{start}*")) for start in shared.LONG)
+    names = ["tests/unit/test_model.py", "book/01_a.ipynb", "tests/browser/test_a.py", "book/10_a.ipynb"]
+    items = [SimpleNamespace(path=root / name) for name in names]
+    shared.pytest_collection_modifyitems(items)
+    assert [item.path for item in items] == [root / name for name in names[::-1]]
 
 
 def test_what_was_tested_lies_in_the_ranges_that_are_promised(root):
