@@ -39,6 +39,8 @@ from sphinx.util.docutils import SphinxDirective, SphinxRole
 USED_BY_CELLS = ("course_utils", "book/results.json", "requirements.txt")
 USED_BY_SITE = (*USED_BY_CELLS, "book", "tools", "_config.yml", "_toc.yml")
 DIGEST_FILE = "source_digest.txt"
+# What the kernels of a build find in their environment: pictures are drawn into the page.
+KERNELS = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
 # What systems, editors and Python leave lying about, and text that is for training only; nobody tracks it.
 LEFT_OUT = [".*", "__pycache__", "*.py[co]", "*~", "#*#", "*.orig", "*.rej", "*.bak", "*.partial", "*.fresh.json"]
 LEFT_OUT += ["Thumbs.db", "desktop.ini", "Icon\r"]
@@ -80,13 +82,19 @@ def refuse_another_folders_package(app, config) -> None:
         )
 
 
-def key_execution_cache(app, config) -> None:
-    """Execute afresh whenever something that the cells use has changed."""
-    caches = Path(app.outdir).parent / ".jupyter_cache"
-    cache = caches / digest(Path(app.srcdir), USED_BY_CELLS)[:16]
+def execution_cache(root: Path) -> Path:
+    """Another folder whenever something that the cells use has changed; those of before are removed."""
+    caches = root / "_build" / ".jupyter_cache"
+    cache = caches / digest(root, USED_BY_CELLS)[:16]
     for old in caches.glob("*"):
         if old != cache:
             shutil.rmtree(old) if old.is_dir() else old.unlink()
+    return cache
+
+
+def key_execution_cache(app, config) -> None:
+    """Execute afresh whenever something that the cells use has changed."""
+    cache = execution_cache(Path(app.srcdir))
     # MyST-NB compares this setting with that of the last build and reads all pages again if it differs.
     config.nb_execution_cache_path = str(cache)
 
@@ -190,7 +198,7 @@ def number_by_file_name(app) -> None:
 
 
 def draw_into_pages(app) -> None:
-    os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"  # the kernels inherit it
+    os.environ.update(KERNELS)
 
 
 def require_pictures(app, doctree) -> None:
