@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -80,8 +81,10 @@ def pages_of(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def served(site):
-    with serve(site) as address:
+def served(site, root):
+    """The site under the policy that README.md tells who publishes it."""
+    [policy] = re.findall(r"^Content-Security-Policy: (.+)$", (root / "README.md").read_text("utf-8"), re.M)
+    with serve(site, policy) as address:
         yield address
 
 

@@ -1,7 +1,7 @@
-"""Firefox and WebKit, driven by the protocols that they speak themselves: open a page, and evaluate in it.
+"""Firefox and WebKit, by the protocols that Debian's programs speak themselves: open a page, evaluate in it, press Tab.
 
-Debian's programs: Firefox takes WebDriver BiDi at --remote-debugging-port; WebKitWebDriver starts MiniBrowser, which
-needs a display, so Xvfb makes one.
+Firefox takes WebDriver BiDi at --remote-debugging-port. WebKitWebDriver starts MiniBrowser, which needs a display: Xvfb
+makes one.
 """
 
 import contextlib
@@ -9,143 +9,161 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
 import websocket
 
-START = 60  # seconds that a browser may take to start, on a busy machine
-PATIENCE = 120  # seconds that a page may take
+PATIENCE = 120  # seconds; a busy machine is slow, not wrong
+TAB = "\ue004"  # as WebDriver writes the key
+# Nothing outside this machine is asked: whatever a page or Firefox itself wants goes to a port where nobody listens.
+PREFERENCES = {
+    "network.proxy.type": 1,
+    "network.proxy.http": "127.0.0.1",
+    "network.proxy.http_port": 9,
+    "network.proxy.ssl": "127.0.0.1",
+    "network.proxy.ssl_port": 9,
+    "app.normandy.enabled": False,
+    "browser.shell.checkDefaultBrowser": False,
+    "datareporting.policy.dataSubmissionEnabled": False,
+    "toolkit.telemetry.enabled": False,
+}
 MINIBROWSER = next(Path("/usr/lib").glob("*/webkit2gtk-4.*/MiniBrowser"), None)
-# Runs as soon as a page does, before its own scripts where the browser can.
-NOTE_ERRORS = """
-  window.noted = [];
-  addEventListener('error', event => noted.push(event.message || `${event.target.src || event.target.href} is missing`),
-    true);
-  addEventListener('unhandledrejection', event => noted.push(String(event.reason)));
-"""
 
 
-class Firefox:
-    """A Firefox without a window."""
+class Engine:
+    """A browser with one page. `NEEDS`: Debian's packages, and whether this machine has what they bring."""
 
-    NEEDS = {"firefox-esr": shutil.which("firefox-esr") or shutil.which("firefox")}
+    NEEDS: dict[str, object]
 
     def __init__(self, folder: Path):
-        self.stack, self.sent = contextlib.ExitStack(), 0
-        command = [
-            self.NEEDS["firefox-esr"],
-            "--headless",
-            "--remote-debugging-port=0",
-            "--profile",
-            folder,
-            "--no-remote",
-        ]
-        process = self.stack.enter_context(started(command, stderr=subprocess.PIPE, text=True))
-        address = next(
-            found[1] for line in process.stderr if (found := re.search(r"WebDriver BiDi listening on (ws://\S+)", line))
-        )
-        self.socket = websocket.create_connection(f"{address}/session", timeout=PATIENCE, suppress_origin=True)
-        self.stack.callback(self.socket.close)
-        self.ask("session.new", capabilities={})
-        self.context = self.ask("browsingContext.getTree")["contexts"][0]["context"]
-        self.ask("script.addPreloadScript", functionDeclaration=f"() => {{ {NOTE_ERRORS} }}")
+        """`folder`: empty, for what the browser keeps."""
+        with contextlib.ExitStack() as stack:
+            self._start(stack, folder)
+            self.close = stack.pop_all().close
 
-    def ask(self, method: str, **params) -> dict:
-        self.sent += 1
-        self.socket.send(json.dumps({"id": self.sent, "method": method, "params": params}))
-        while (answer := json.loads(self.socket.recv())).get("id") != self.sent:
-            pass  # an event
+    def evaluate(self, expression: str):
+        """The value of an expression, as JSON can say it; a promise is awaited."""
+        return json.loads(self._run(f"return JSON.stringify((await ({expression})) ?? null)"))
+
+    def wait(self, expression: str, seconds: float = PATIENCE):
+        """The value of an expression as soon as it counts as true; AssertionError if it never does."""
+        end = time.monotonic() + seconds
+        while not (value := self.evaluate(expression)):
+            assert time.monotonic() < end, f"never true: {expression}"
+            time.sleep(0.1)
+        return value
+
+
+class Firefox(Engine):
+    """Without a window."""
+
+    PROGRAM = shutil.which("firefox-esr") or shutil.which("firefox")
+    NEEDS = {"firefox-esr": PROGRAM}
+
+    def _start(self, stack, folder):
+        lines = [f"user_pref({json.dumps(name)}, {json.dumps(value)});" for name, value in PREFERENCES.items()]
+        (folder / "user.js").write_text("\n".join(lines))
+        log = folder / "log.txt"
+        command = [self.PROGRAM, "--headless", "--no-remote", "--profile", folder, "--remote-debugging-port=0"]
+        stack.enter_context(_running(command, stderr=stack.enter_context(log.open("w"))))
+        address = _soon(lambda: re.search(r"WebDriver BiDi listening on (ws://\S+)", log.read_text("utf-8")))[1]
+        self.socket = websocket.create_connection(f"{address}/session", timeout=PATIENCE, suppress_origin=True)
+        stack.callback(self.socket.close)
+        self.asked = 0
+        self._ask("session.new", capabilities={})
+        self.target = {"context": self._ask("browsingContext.getTree")["contexts"][0]["context"]}
+
+    def _ask(self, method: str, **params) -> dict:
+        self.asked += 1
+        self.socket.send(json.dumps({"id": self.asked, "method": method, "params": params}))
+        while (answer := json.loads(self.socket.recv())).get("id") != self.asked:
+            pass  # tells of an event
         if answer["type"] == "error":
-            raise RuntimeError(f"{method}: {answer['error']}: {answer['message']}")
+            raise RuntimeError(f"{method}: {answer['message']}")
         return answer["result"]
 
     def open(self, address: str) -> None:
-        self.ask("browsingContext.navigate", context=self.context, url=address, wait="complete")
+        self._ask("browsingContext.navigate", **self.target, url=address, wait="complete")
 
-    def evaluate(self, expression: str):
-        """The value of an expression, which JSON can say; a promise is awaited."""
-        source = f"(async () => JSON.stringify((await ({expression})) ?? null))()"
-        answer = self.ask("script.evaluate", expression=source, target={"context": self.context}, awaitPromise=True)
+    def _run(self, body: str) -> str:
+        source = f"(async () => {{ {body} }})()"
+        answer = self._ask("script.evaluate", expression=source, target=self.target, awaitPromise=True)
         if answer["type"] == "exception":
             raise RuntimeError(answer["exceptionDetails"]["text"])
-        return json.loads(answer["result"]["value"])
+        return answer["result"]["value"]
 
-    def resize(self, width: int, height: int) -> None:
-        self.ask("browsingContext.setViewport", context=self.context, viewport={"width": width, "height": height})
-
-    def close(self) -> None:
-        self.stack.close()
+    def press(self, key: str) -> None:
+        strokes = [{"type": kind, "value": key} for kind in ("keyDown", "keyUp")]
+        self._ask("input.performActions", **self.target, actions=[{"type": "key", "id": "keys", "actions": strokes}])
 
 
-class WebKit:
-    """A MiniBrowser on a display of its own."""
+class WebKit(Engine):
+    """WebKitGTK's own small browser."""
 
     NEEDS = {"webkit2gtk-driver": shutil.which("WebKitWebDriver") and MINIBROWSER, "xvfb": shutil.which("Xvfb")}
 
-    def __init__(self, folder: Path):
-        self.stack = contextlib.ExitStack()
+    def _start(self, stack, folder):
         reading, writing = os.pipe()
-        self.stack.enter_context(
-            started(
-                ["Xvfb", "-displayfd", str(writing), "-screen", "0", "1280x1024x24"],
-                pass_fds=[writing],
-                stderr=subprocess.DEVNULL,
-            )
-        )
+        display = ["Xvfb", "-displayfd", str(writing), "-screen", "0", "1280x1024x24"]
+        stack.enter_context(_running(display, pass_fds=[writing], stderr=subprocess.DEVNULL))
         os.close(writing)
-        with os.fdopen(reading) as numbers:
-            display = f":{numbers.readline().strip()}"
-        with contextlib.closing(__import__("socket").create_server(("127.0.0.1", 0))) as free:
+        with os.fdopen(reading) as told:
+            own = {"DISPLAY": f":{told.readline().strip()}", "GDK_BACKEND": "x11", "HOME": str(folder)}
+        with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
-        environment = os.environ | {"DISPLAY": display, "HOME": str(folder), "GDK_BACKEND": "x11"}
-        self.stack.enter_context(
-            started(["WebKitWebDriver", f"--port={port}"], env=environment, stderr=subprocess.DEVNULL)
-        )
-        self.address = f"http://127.0.0.1:{port}/session"
-        browser = {"binary": str(MINIBROWSER), "args": ["--automation"]}
-        wanted = {"capabilities": {"alwaysMatch": {"webkitgtk:browserOptions": browser}}}
-        for _ in range(10 * START):
-            with contextlib.suppress(ConnectionError, urllib.error.URLError):
-                self.address += f"/{self.ask('', wanted)['sessionId']}"
-                break
-            time.sleep(0.1)
-        self.stack.callback(self.ask, "", method="DELETE")
-        self.ask("/timeouts", {"script": 1000 * PATIENCE, "pageLoad": 1000 * PATIENCE})
+        command = ["WebKitWebDriver", f"--port={port}"]
+        stack.enter_context(_running(command, env=os.environ | own, stderr=subprocess.DEVNULL))
+        self.session = f"http://127.0.0.1:{port}/session"
+        browser = {"webkitgtk:browserOptions": {"binary": str(MINIBROWSER), "args": ["--automation"]}}
+        answer = _soon(lambda: self._ask("", {"capabilities": {"alwaysMatch": browser}}))
+        self.session += f"/{answer['sessionId']}"
+        stack.callback(self._ask, "", method="DELETE")
+        self._ask("/timeouts", {"script": 1000 * PATIENCE, "pageLoad": 1000 * PATIENCE})
 
-    def ask(self, command: str, body: dict | None = None, method: str = "POST"):
-        request = urllib.request.Request(self.address + command, json.dumps(body or {}).encode(), method=method)
+    def _ask(self, command: str, body: dict | None = None, method: str = "POST"):
+        request = urllib.request.Request(self.session + command, json.dumps(body or {}).encode(), method=method)
         try:
-            with urllib.request.urlopen(request, timeout=PATIENCE + 10) as answer:
+            with urllib.request.urlopen(request, timeout=2 * PATIENCE) as answer:
                 return json.load(answer)["value"]
         except urllib.error.HTTPError as error:
             raise RuntimeError(f"{command}: {error.read().decode()}") from None
 
     def open(self, address: str) -> None:
-        self.ask("/url", {"url": address})
-        self.ask("/execute/sync", {"script": NOTE_ERRORS, "args": []})
+        self._ask("/url", {"url": address})
 
-    def evaluate(self, expression: str):
+    def _run(self, body: str) -> str:
         script = f"""const done = arguments[arguments.length - 1];
-            (async () => JSON.stringify((await ({expression})) ?? null))().then(
-                value => done([value]), error => done([null, String(error)]));"""
-        value, *error = self.ask("/execute/async", {"script": script, "args": []})
+            (async () => {{ {body} }})().then(text => done([text]), error => done([null, String(error)]));"""
+        text, *error = self._ask("/execute/async", {"script": script, "args": []})
         if error:
             raise RuntimeError(error[0])
-        return json.loads(value)
+        return text
 
-    def close(self) -> None:
-        self.stack.close()
+    def press(self, key: str) -> None:
+        strokes = [{"type": kind, "value": key} for kind in ("keyDown", "keyUp")]
+        self._ask("/actions", {"actions": [{"type": "key", "id": "keys", "actions": strokes}]})
+
+
+def _soon(attempt):
+    """What the attempt gives as soon as it gives anything."""
+    for _ in range(10 * PATIENCE):
+        with contextlib.suppress(ConnectionError, urllib.error.URLError):
+            if found := attempt():
+                return found
+        time.sleep(0.1)
+    raise TimeoutError("the browser did not start")
 
 
 @contextlib.contextmanager
-def started(command, **settings):
+def _running(command, **settings):
     """A program that runs until the end of the block."""
-    process = subprocess.Popen(command, **settings)
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait(20)
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, **settings) as process:
+        try:
+            yield
+        finally:
+            process.terminate()

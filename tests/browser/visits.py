@@ -15,14 +15,22 @@ TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice",
 
 
 class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    policy = ""
+
     def log_message(self, *_):
         pass
 
+    def end_headers(self):
+        if self.policy:
+            self.send_header("Content-Security-Policy", self.policy)
+        super().end_headers()
+
 
 @contextlib.contextmanager
-def serve(folder: Path):
-    """The folder on a port of this machine; yields its address."""
-    handler = functools.partial(QuietHandler, directory=str(folder))
+def serve(folder: Path, policy: str = ""):
+    """The folder on a port of this machine, perhaps under a Content-Security-Policy; yields its address."""
+    kind = type("Handler", (QuietHandler,), {"policy": policy})
+    handler = functools.partial(kind, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
@@ -48,7 +56,7 @@ class Visit:
             color_scheme=scheme,
             forced_colors="active" if forced else "none",
         )
-        self.context.set_default_timeout(120_000)  # milliseconds; a busy machine is slow, not wrong
+        self.context.set_default_timeout(15_000)  # milliseconds; a busy machine is slow, not wrong
         self.outside: list[str] = []
         self.errors: list[str] = []
         self.context.route("**/*", self._judge)
@@ -72,20 +80,20 @@ class Visit:
         self.page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
         return self.page
 
-    def violations(self, only: dict | None = None) -> list[str]:
+    def violations(self, only: dict | None = None, within: str = "html") -> list[str]:
         """What axe-core finds, of any weight."""
         if self.page.evaluate("typeof axe") == "undefined":
             self.page.evaluate(AXE.read_text("utf-8"))
         # preload: axe would read the style sheets again by requests that file:// pages may not make.
         rules = only or {"type": "tag", "values": TAGS}
         options = {"preload": False, "resultTypes": ["violations"], "runOnly": rules}
-        result = self.page.evaluate("options => axe.run(document, options)", options)
+        result = self.page.evaluate("([within, options]) => axe.run(within, options)", [within, options])
         return [
             f"{violation['impact']} {violation['id']}: {node['html'][:200]} {node['failureSummary']}"
             for violation in result["violations"]
             for node in violation["nodes"]
         ]
 
-    def contrasts(self) -> list[str]:
+    def contrasts(self, within: str = "html") -> list[str]:
         """What axe-core finds of texts that are too pale: all that other colours can do wrong."""
-        return self.violations({"type": "rule", "values": ["color-contrast"]})
+        return self.violations({"type": "rule", "values": ["color-contrast"]}, within)

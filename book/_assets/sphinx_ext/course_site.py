@@ -11,7 +11,9 @@
 7. The directive {explorable} puts a figure that answers on a page without cells. Its content is the call, as a cell
    would have it: `quiz("10")`; the names of `course_utils` and `course_utils.explorables` are known.
 8. If the site has the induction lab, the models' weights are put beside it, in `_static/lab`.
-9. While the site is built `COURSE_STATIC` is set: a playground then shows its default state and no controls.
+9. No page has scripts or handlers of events in its markup, so that a site's policy may forbid them: scripts are moved
+   into files, handlers into `data-click`, for course.js.
+10. While the site is built `COURSE_STATIC` is set: a playground then shows its default state and no controls.
 """
 
 from __future__ import annotations
@@ -136,6 +138,30 @@ def ship_weights(app, exception) -> None:
         ship(Path(app.outdir) / "_static" / "lab")
 
 
+INLINE = re.compile(r'<script(?: data-cfasync="false")?>(.+?)</script>', re.S)
+HANDLERS = ("toggleFullScreen()", "window.print()")  # of the theme's buttons
+
+
+def scripts_to_files(app, exception) -> None:
+    if exception is not None or app.builder.name != "html":
+        return
+    folder = Path(app.outdir) / "_static" / "inline"
+    folder.mkdir(parents=True, exist_ok=True)
+    for page in Path(app.outdir).rglob("*.html"):
+
+        def to_file(found, page=page) -> str:
+            name = f"{hashlib.sha256(found[1].encode()).hexdigest()[:16]}.js"
+            (folder / name).write_bytes(found[1].encode())
+            return f'<script src="{Path(os.path.relpath(folder / name, page.parent)).as_posix()}"></script>'
+
+        before = page.read_bytes().decode()
+        after = INLINE.sub(to_file, before)
+        for handler in HANDLERS:
+            after = after.replace(f' onclick="{handler}"', f' data-click="{handler}"')
+        if after != before:
+            page.write_bytes(after.encode())
+
+
 def mark_static(app) -> None:
     os.environ["COURSE_STATIC"] = "1"  # the kernels inherit it
 
@@ -155,5 +181,6 @@ def setup(app):
     app.connect("env-updated", write_if_assets_changed)
     app.connect("html-page-context", mend_markup)
     app.connect("build-finished", ship_weights)
+    app.connect("build-finished", scripts_to_files)
     app.connect("build-finished", record_sources)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
