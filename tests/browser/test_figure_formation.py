@@ -171,7 +171,7 @@ def test_hostile_texts_are_shown(visit, folder):
 class TestAnyFigure(AnyFigure):
     start = ".ex-controls button"
     keys = ("ArrowLeft", "ArrowRight")
-    marks = {"path.ex-line": 3, "path.ex-cell": 3, "path.ex-goal": 3, "path.ex-query": 3, ".ex-strip button": 3}
+    marks = {"path.ex-line": 3, "path.ex-cell": 1.5, "path.ex-goal": 3, "path.ex-query": 3, ".ex-strip button": 3}
 
     def touch(self, page):
         shown = Shown(page)
