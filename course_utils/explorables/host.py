@@ -17,6 +17,7 @@ from course_utils.errors import CourseError
 
 HERE = Path(__file__).parent
 IMPORT = re.compile(r'^import \{[^}]*\} from "\./\w+\.js";\n', re.M)
+COMMENT = re.compile(r"^ *(?://.*|/\*\*(?:(?!\*/)[\s\S])*\*/)\n", re.M)  # on lines of its own
 
 
 class Explorable:
@@ -44,7 +45,7 @@ class Explorable:
         """The figure as one classic script: a page needs no policy for it beyond that for scripts as such."""
         own = re.sub(r"^export (default .*\n|(?=function))", "", self.module, flags=re.M)
         start = IMPORT.sub("", _file("host.js")).replace("FIGURE", self.name)
-        return f'(() => {{\n"use strict";\n{own}{{\n{start}}}\n}})();\n'
+        return COMMENT.sub("", f'(() => {{\n"use strict";\n{own}{{\n{start}}}\n}})();\n')
 
     @property
     def style(self) -> str:

@@ -97,7 +97,7 @@ export function begin(el, ...children) {
   return frame;
 }
 
-/** Has what an element says read aloud, with all else that changes until the reader pauses. @param {HTMLElement} element */
+/** Has what an element says read aloud, with all else that changes meanwhile. @param {HTMLElement} element */
 export function aloud(element) {
   const live = /** @type {HTMLElement | null | undefined} */ (
     element.closest(".ex-figure")?.querySelector(":scope > [aria-live]")

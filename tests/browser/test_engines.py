@@ -1,5 +1,6 @@
 """The site in Firefox and in WebKit, from a server and from a folder: figures start, the lab runs and fails well."""
 
+import json
 import os
 
 import pytest
@@ -40,22 +41,15 @@ def pages_with_figures(site) -> list[str]:
 
 def write(engine, text: str) -> None:
     engine.evaluate(f"""(area => {{
-        area.value = {text!a};
+        area.value = {json.dumps(text)};
         area.dispatchEvent(new InputEvent('input', {{ bubbles: true }}));
     }})(document.querySelector('.lab textarea'))""")
 
 
-def test_every_figure_starts(engine, site):
+@pytest.mark.parametrize("home", ["file", pytest.param("http", marks=pytest.mark.release)], indirect=True)
+def test_every_figure_starts(engine, home, site):
     for name in pages_with_figures(site):
-        engine.open(f"{site.as_uri()}/{name}")
-        states = "[...document.querySelectorAll('.course-explorable')].map(f => [f.dataset.figure, f.dataset.state])"
-        assert [figure for figure, state in engine.evaluate(states) if state != "ready"] == [], name
-
-
-@pytest.mark.release
-def test_every_figure_starts_from_a_server(engine, served, site):
-    for name in pages_with_figures(site):
-        engine.open(f"{served}/{name}")
+        engine.open(f"{home}/{name}")
         states = "[...document.querySelectorAll('.course-explorable')].map(f => [f.dataset.figure, f.dataset.state])"
         assert [figure for figure, state in engine.evaluate(states) if state != "ready"] == [], name
 
