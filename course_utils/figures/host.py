@@ -17,7 +17,8 @@ from course_utils.device import to_numpy
 from course_utils.errors import CourseError
 
 HERE = Path(__file__).parent
-IMPORT = re.compile(r'^import \{[^}]*\} from "\./kit\.js";\n', re.M)
+IMPORT = re.compile(r'^import \{[^}]*\} from "\./\w+\.js";\n', re.M)
+COMMENT = re.compile(r"^ *(?://.*|/\*\*(?:(?!\*/)[\s\S])*\*/)\n", re.M)  # on lines of its own
 
 
 class Explorable:
@@ -41,6 +42,13 @@ class Explorable:
         return kit + IMPORT.sub("", own) if IMPORT.search(own) else own
 
     @property
+    def script(self) -> str:
+        """The figure as one classic script: a page needs no policy for it beyond that for scripts as such."""
+        own = re.sub(r"^export (default .*\n|(?=function))", "", self.module, flags=re.M)
+        start = IMPORT.sub("", _file("host.js")).replace("FIGURE", self.name)
+        return COMMENT.sub("", f'(() => {{\n"use strict";\n{own}{{\n{start}}}\n}})();\n')
+
+    @property
     def style(self) -> str:
         return _file("theme.css") + _file(f"{self.name}.css")
 
@@ -57,10 +65,10 @@ class Explorable:
             f'<div class="course-explorable mathjax_ignore tex2jax_ignore" data-explorable="{name}" '
             f'data-figure="{self.name}">'
             f"\n<style>\n{self.style}</style>\n"
-            f'<div class="ex-baseline">\n{self.plain}\n</div>\n'
             f'<script type="application/json">{data}</script>\n'
-            f'<script type="text/plain">\n{self.module}</script>\n'
-            f"<script>\n{_file('host.js').replace('EXPLORABLE', name)}</script>\n</div>"
+            f"<script>\n{self.script}</script>\n"
+            # After the script: where scripts run, it is never seen, and nothing moves.
+            f'<div class="ex-baseline">\n{self.plain}\n</div>\n</div>'
         )
 
     def widget(self):

@@ -16,6 +16,8 @@
    no picture, ends the build.
 10. Cells use the package that lies beside them: a build with the one of another folder is refused.
 11. A chapter has the number with which its file begins, also where the contents leave numbers free.
+12. No page has scripts or handlers of events in its markup, so that a site's policy may forbid them: scripts are moved
+    into files, handlers into `data-click`, for course.js.
 """
 
 from __future__ import annotations
@@ -210,6 +212,30 @@ def require_pictures(app, doctree) -> None:
             raise ExtensionError(f"{place}: it has alternative text ({alt:.60}…), but no picture in its outputs")
 
 
+INLINE = re.compile(r'<script(?: data-cfasync="false")?>(.+?)</script>', re.S)
+HANDLERS = ("toggleFullScreen()", "window.print()")  # of the theme's buttons
+
+
+def scripts_to_files(app, exception) -> None:
+    if exception is not None or app.builder.name != "html":
+        return
+    folder = Path(app.outdir) / "_static" / "inline"
+    folder.mkdir(parents=True, exist_ok=True)
+    for page in Path(app.outdir).rglob("*.html"):
+
+        def to_file(found, page=page) -> str:
+            name = f"{hashlib.sha256(found[1].encode()).hexdigest()[:16]}.js"
+            (folder / name).write_bytes(found[1].encode())
+            return f'<script src="{Path(os.path.relpath(folder / name, page.parent)).as_posix()}"></script>'
+
+        before = page.read_bytes().decode()
+        after = INLINE.sub(to_file, before)
+        for handler in HANDLERS:
+            after = after.replace(f' onclick="{handler}"', f' data-click="{handler}"')
+        if after != before:
+            page.write_bytes(after.encode())
+
+
 def record_sources(app, exception) -> None:
     record = Path(app.outdir).parent / DIGEST_FILE
     if exception is not None or (app.keep_going and app._warncount):
@@ -232,5 +258,6 @@ def setup(app):
     app.connect("env-updated", write_if_assets_changed)
     app.connect("html-page-context", mend_markup)
     app.connect("build-finished", ship_weights)
+    app.connect("build-finished", scripts_to_files)
     app.connect("build-finished", record_sources)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
