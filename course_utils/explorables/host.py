@@ -7,6 +7,7 @@ import base64
 import hashlib
 import html
 import json
+import posixpath
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,9 @@ import numpy as np
 from course_utils.errors import CourseError
 
 HERE = Path(__file__).parent
-IMPORT = re.compile(r'^import \{[^}]*\} from "\./kit\.js";\n', re.M)
+IMPORT = re.compile(r'^import \{[^}]*\} from "(\.[^"]+)";\n', re.M)
+EXPORT = re.compile(r"^export (?=const|function|async function|class)", re.M)
+COMMENT = re.compile(r"^ *(//[^\n]*|/\*(?:(?!\*/).)*\*/)\n", re.M | re.S)  # that has its lines for itself
 
 
 class Explorable:
@@ -34,10 +37,8 @@ class Explorable:
 
     @property
     def module(self) -> str:
-        """The figure's ES module, what it imports from kit.js included."""
-        own = _file(f"{self.name}.js")
-        kit = re.sub(r"^export (?=const|function)", "", _file("kit.js"), flags=re.M)
-        return kit + IMPORT.sub("", own) if IMPORT.search(own) else own
+        """The figure's ES module, with what it imports."""
+        return joined(f"{self.name}.js")
 
     @property
     def style(self) -> str:
@@ -73,6 +74,17 @@ class Explorable:
         traits = {key: traitlets.Any(value).tag(sync=True) for key, value in self.data.items()}
         says = {"__repr__": lambda _: f"{self!r}.widget()"}
         return type("Live", (anywidget.AnyWidget,), {"_esm": self.module, "_css": self.style, **traits, **says})()
+
+
+def joined(name: str, known: set[str] | None = None) -> str:
+    """A module of this folder with all that it imports, each once and before it is used, as one text; no comments."""
+    own, before, known = _file(name), "", set() if known is None else known
+    for found in IMPORT.finditer(own):
+        other = posixpath.normpath(posixpath.join(posixpath.dirname(name), found[1]))
+        if other not in known:
+            known.add(other)
+            before += EXPORT.sub("", joined(other, known))
+    return before + COMMENT.sub("", IMPORT.sub("", own)).lstrip()
 
 
 def _file(name: str) -> str:

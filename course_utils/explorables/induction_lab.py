@@ -4,6 +4,7 @@ import base64
 import json
 import re
 import shutil
+import zlib
 from pathlib import Path
 
 import torch
@@ -11,11 +12,10 @@ import torch
 from course_utils.checkpoints import SHIPPED, WEIGHTS, load_card, load_model
 from course_utils.corpus import VOCABULARIES, load_tokenizer, read, token_counts
 from course_utils.errors import CourseError
-from course_utils.explorables.host import HERE, Explorable, code, table, visible
+from course_utils.explorables.host import EXPORT, Explorable, code, joined, table, visible
 from course_utils.interventions import run_without
 
-WORKER = ("tokenizer", "model", "worker")  # modules of lab/, in the order in which they are joined
-PART = 3 * 2**18  # bytes of weights in one script: a text of 1 MiB
+PART = 3 * 2**18  # bytes of weights that are checked at a time, and in one script: a text of 1 MiB
 # What a reader should know of the two-layer model's heads. A test measures it.
 KINDS = {"two-layer": {"0.8": "previous", "1.1": "induction", "1.9": "induction", "1.10": "induction"}}
 PATH = ("0.8", "1.1")  # from a head to the keys of another: what the reader can cut at first
@@ -46,6 +46,7 @@ def induction_lab(files: str = "../_static/lab") -> Explorable:
     data = {
         "files": files,
         "models": [_model(name) for name in reversed(SHIPPED)],
+        "part": PART,
         "tokenizer": tokenizer_data(),
         "worker": worker_source(),
         "words": words,
@@ -78,10 +79,8 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 def worker_source() -> str:
-    """The modules of lab/ as one classic script, for a worker."""
-    modules = [(HERE / "lab" / f"{name}.js").read_text("utf-8") for name in WORKER]
-    joined = re.sub(r'^import \{[^}]*\} from "\./\w+\.js";\n', "", "\n".join(modules), flags=re.M)
-    return re.sub(r"^export (?=const|function|class)", "", joined, flags=re.M)
+    """lab/worker.js as a classic script, for a worker."""
+    return EXPORT.sub("", joined("lab/worker.js"))
 
 
 def tokenizer_data() -> dict:
@@ -133,15 +132,17 @@ def _letters() -> list[str]:
 
 
 def _model(name: str) -> dict:
-    size = (WEIGHTS / f"{name}.safetensors").stat().st_size
-    config = load_card(name)["config"]
+    weights = (WEIGHTS / f"{name}.safetensors").read_bytes()
+    config, tokenizer = load_card(name)["config"], load_tokenizer()
+    longest = max(len(tokenizer.decode([token]).encode()) for token in range(tokenizer.d_vocab))
     return {
         "name": name,
-        "bytes": size,
-        "parts": -(-size // PART),
+        "bytes": len(weights),
+        "sums": [zlib.crc32(weights[start : start + PART]) for start in range(0, len(weights), PART)],
         "layers": config["n_layers"],
         "heads": config["n_heads"],
         "context": config["n_ctx"],
+        "longest": config["n_ctx"] * longest,
         "kinds": KINDS.get(name, {}),
     }
 
