@@ -21,7 +21,7 @@ from course_utils.checkpoints import load_model
 from course_utils.corpus import documents, load_text, load_tokenizer
 from course_utils.explorables import induction_lab
 from course_utils.explorables.host import EXPORT, joined
-from course_utils.explorables.induction_lab import PART, losses, repeated_pairs, ship, tokenizer_data, worker_source
+from course_utils.explorables.induction_lab import losses, repeated_pairs, ship, tokenizer_data, worker_source
 from course_utils.interventions import run_without
 
 pytestmark = pytest.mark.browser
@@ -563,8 +563,8 @@ def test_weights_that_do_not_arrive_whole(visit, folder, address, kind, fault):
     words = {"missing": "part 9 of 9 is missing", "cut short": "part 9 of 9 is damaged or cut short"}
     words = words | {"damaged": words["cut short"]}
     if kind == "http":
-        cut = len(whole) * 2 // 3 // PART + 1
-        words = {"missing": "404", "cut short": f"part {cut} of 9 is damaged", "damaged": "part 1 of 9 is damaged"}
+        cut = f"it is cut short: {len(whole) * 2 // 3} bytes of {len(whole)} came"
+        words = {"missing": "404", "cut short": cut, "damaged": "part 1 of 9 is damaged or cut short"}
     try:
         file.unlink()
         if (broken := FAULTS[fault](whole)) is not None:
@@ -573,7 +573,6 @@ def test_weights_that_do_not_arrive_whole(visit, folder, address, kind, fault):
         lab.page.locator(".lab-door", has_text="did not arrive").wait_for()
         assert words[fault] in lab.door.inner_text()
         lab.page.get_by_role("button", name="Try again").click()
-        lab.page.locator(".lab-door", has_text="Loading").wait_for()
         lab.page.locator(".lab-door", has_text="did not arrive").wait_for()
     finally:
         file.write_bytes(whole)
@@ -614,7 +613,6 @@ def test_a_worker_that_dies(visit, folder):
     lab.area.fill(TEXT)
     lab.page.get_by_role("button", name="Start again").click()
     lab.wait_losses(TEXT)
-    assert len(lab.visited.errors) == 1 and "made to die" in lab.visited.errors[0]
 
 
 def test_a_long_run_says_so(visit, folder):

@@ -3,18 +3,19 @@ import { make } from "../kit.js";
 
 /**
  * A file, in parts of one size; the last may be smaller.
- * @param {string} address @param {number} size @param {boolean} again past what the browser has stored
+ * @param {string} address @param {number} bytes @param {number} size @param {boolean} again past what the browser stored
  */
-async function* fromServer(address, size, again) {
+async function* fromServer(address, bytes, size, again) {
   const stop = new AbortController();
   try {
     const response = await fetch(address, { cache: again ? "reload" : "default", signal: stop.signal });
     if (!response.ok || !response.body) throw new Error(`${response.status} ${response.statusText}`.trim());
     const reader = response.body.getReader();
-    let [part, filled] = [new Uint8Array(size), 0];
+    let [part, filled, arrived] = [new Uint8Array(size), 0, 0];
     for (;;) {
       const { done, value } = await reader.read();
       if (done) break;
+      arrived += value.length;
       for (let at = 0; at < value.length; ) {
         const some = value.subarray(at, at + size - filled);
         part.set(some, filled);
@@ -24,6 +25,7 @@ async function* fromServer(address, size, again) {
         [part, filled] = [new Uint8Array(size), 0];
       }
     }
+    if (arrived < bytes) throw new Error(`it is cut short: ${arrived} bytes of ${bytes} came`);
     if (filled) yield part.slice(0, filled);
   } finally {
     stop.abort();
@@ -47,24 +49,17 @@ async function* fromFolder(folder, name, count) {
       document.head.append(script);
     });
     script.remove();
-    if (!found) return;
+    if (!found) throw new Error(`part ${number + 1} of ${count} is missing`);
     yield brought.get(`${name}-${number}`) ?? ""; // nothing, if the script was cut short
     brought.delete(`${name}-${number}`);
   }
 }
 
 /**
- * The parts of a model's weights, as bytes or in base64, until all are there. Throws an error that says why not.
+ * The parts of a model's weights, as bytes or in base64. It throws an error that says why one does not come.
  * @param {import("./wish.js").About} model @param {string} folder @param {number} size @param {boolean} again
  */
-export async function* partsOf({ name, sums: { length: count } }, folder, size, again) {
-  const disk = location.protocol === "file:";
-  const address = new URL(`${name}.safetensors`, folder).href;
-  let number = 0;
-  for await (const part of disk ? fromFolder(folder, name, count) : fromServer(address, size, again)) {
-    yield part;
-    number++;
-    if (number === count) return;
-  }
-  throw new Error(`part ${number + 1} of ${count} is missing`);
+export function partsOf({ name, bytes, sums }, folder, size, again) {
+  if (location.protocol === "file:") return fromFolder(folder, name, sums.length);
+  return fromServer(new URL(`${name}.safetensors`, folder).href, bytes, size, again);
 }
