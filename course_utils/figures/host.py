@@ -7,6 +7,7 @@ import base64
 import hashlib
 import html
 import json
+import posixpath
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,8 +18,9 @@ from course_utils.device import to_numpy
 from course_utils.errors import CourseError
 
 HERE = Path(__file__).parent
-IMPORT = re.compile(r'^import \{[^}]*\} from "\./\w+\.js";\n', re.M)
-COMMENT = re.compile(r"^ *(?://.*|/\*\*(?:(?!\*/)[\s\S])*\*/)\n", re.M)  # on lines of its own
+IMPORT = re.compile(r'^import \{[^}]*\} from "(\.[^"]+)";\n', re.M)
+EXPORT = re.compile(r"^export (?=const|function|async function|class)", re.M)
+COMMENT = re.compile(r"^ *(//[^\n]*|/\*(?:(?!\*/).)*\*/)\n", re.M | re.S)  # that has its lines for itself
 
 
 class Explorable:
@@ -36,17 +38,15 @@ class Explorable:
 
     @property
     def module(self) -> str:
-        """The figure's ES module, what it imports from kit.js included."""
-        own = _file(f"{self.name}.js")
-        kit = re.sub(r"^export (?=const|function)", "", _file("kit.js"), flags=re.M)
-        return kit + IMPORT.sub("", own) if IMPORT.search(own) else own
+        """The figure's ES module, with what it imports."""
+        return joined(f"{self.name}.js")
 
     @property
     def script(self) -> str:
         """The figure as one classic script: a page needs no policy for it beyond that for scripts as such."""
         own = re.sub(r"^export (default .*\n|(?=function))", "", self.module, flags=re.M)
-        start = IMPORT.sub("", _file("host.js")).replace("FIGURE", self.name)
-        return COMMENT.sub("", f'(() => {{\n"use strict";\n{own}{{\n{start}}}\n}})();\n')
+        start = COMMENT.sub("", IMPORT.sub("", _file("host.js"))).replace("FIGURE", self.name)
+        return f'(() => {{\n"use strict";\n{own}{{\n{start}}}\n}})();\n'
 
     @property
     def style(self) -> str:
@@ -82,6 +82,17 @@ class Explorable:
         traits = {key: traitlets.Any(value).tag(sync=True) for key, value in self.data.items()}
         says = {"__repr__": lambda _: f"{self!r}.widget()"}
         return type("Live", (anywidget.AnyWidget,), {"_esm": self.module, "_css": self.style, **traits, **says})()
+
+
+def joined(name: str, known: set[str] | None = None) -> str:
+    """A module of this folder with all that it imports, each once and before it is used, as one text; no comments."""
+    own, before, known = _file(name), "", set() if known is None else known
+    for found in IMPORT.finditer(own):
+        other = posixpath.normpath(posixpath.join(posixpath.dirname(name), found[1]))
+        if other not in known:
+            known.add(other)
+            before += EXPORT.sub("", joined(other, known))
+    return before + COMMENT.sub("", IMPORT.sub("", own)).lstrip()
 
 
 def _file(name: str) -> str:
