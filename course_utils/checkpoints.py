@@ -75,7 +75,7 @@ def load_card(name: str, folder: Path = WEIGHTS) -> dict:
 
 
 def load_log(name: str, folder: Path = WEIGHTS) -> dict[str, np.ndarray]:
-    """What a training run recorded as it went, by the names of `training.Log`, and `tokens_per_step`."""
+    """What a training run recorded as it went, by the names of `formation.Log`, and `tokens_per_step`."""
     path = Path(folder) / f"{name}.log.npz"
     if not path.exists():
         there = sorted(path.name.removesuffix(".log.npz") for path in Path(folder).glob("*.log.npz"))

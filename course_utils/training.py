@@ -3,14 +3,12 @@
 `python -m course_utils train NAME` calls `train` (attention models) or `train_on_bigrams` (the zero-layer model).
 """
 
-import io
 import json
 import os
 import platform
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -22,55 +20,14 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from course_utils import checkpoints, circuits, corpus, scores
+from course_utils import bigrams, checkpoints, corpus, roles, scores
 from course_utils.config import RECIPES, ModelConfig, TrainConfig
 from course_utils.device import VARIABLE, choose_device, fast_products, product_dtype
 from course_utils.errors import CourseError, check_integer, check_number, check_type
+from course_utils.formation import Log, Meter, snapshot_steps
 from course_utils.model import AttentionOnlyTransformer, check_tokens
 
-# The text whose attention patterns are kept through training: names come back, so there is something to induce.
-FIXED_TEXT = """def mean(values):
-    total = sum(values)
-    return total / len(values)
-
-def spread(values):
-    centre = mean(values)
-    return max(values) - centre
-"""
-FIXED_LENGTH = 48
 BACK_ENDS = {"cpu": "gloo", "cuda": "nccl"}  # what several processes talk through
-
-
-@dataclass
-class Log:
-    """What a run records as it goes, in plain arrays; `save` writes it as one .npz without pickles."""
-
-    step: list[int] = field(default_factory=list)  # training loss, one entry every 10 steps
-    loss: list[float] = field(default_factory=list)
-    eval_step: list[int] = field(default_factory=list)
-    validation_loss: list[float] = field(default_factory=list)  # on 96 windows
-    in_context: list[float] = field(default_factory=list)  # on the same windows: noisier than the final score
-    prefix_matching: list[Tensor] = field(default_factory=list)  # [n_layers, n_heads]
-    previous_token: list[Tensor] = field(default_factory=list)
-    snap_step: list[int] = field(default_factory=list)  # logarithmic steps
-    pattern: list[Tensor] = field(default_factory=list)  # [n_layers, n_heads, 48, 48], 255 is an attention of 1
-    composition: list[Tensor] = field(default_factory=list)  # [3 (K, Q, V), earlier head, later head], no baseline
-
-    def tensors(self) -> dict[str, Tensor]:
-        plain = {
-            key: torch.tensor(value) for key, value in vars(self).items() if not (value and torch.is_tensor(value[0]))
-        }
-        return plain | {key: torch.stack(value) for key, value in vars(self).items() if key not in plain}
-
-    @classmethod
-    def from_tensors(cls, tensors: dict[str, Tensor]) -> "Log":
-        return cls(**{key: list(value) if value.ndim > 1 else value.tolist() for key, value in tensors.items()})
-
-    def save(self, path: Path, tokens_per_step: int) -> None:
-        arrays = {key: value.numpy() for key, value in self.tensors().items()}
-        file = io.BytesIO()
-        np.savez_compressed(file, tokens_per_step=tokens_per_step, **arrays)
-        checkpoints.write_atomically(path, file.getvalue())
 
 
 class HeadMuon(torch.optim.Optimizer):
@@ -237,7 +194,7 @@ def train(
             if cfg.steps > about["training"]["steps"]:
                 tqdm.write(f"The run is made longer: {cfg.steps} steps in place of {about['training']['steps']}.")
                 commands = [*commands, f"{command} --resume"]
-        meter = _Meter(model, cfg)
+        meter = Meter(model, cfg)
         eval_steps = set(range(0, cfg.steps, cfg.eval_every)) | {cfg.steps}
         snap_steps = snapshot_steps(cfg.steps)
         began, recent = time.perf_counter() - seconds, []
@@ -278,43 +235,6 @@ def train(
             card = make_card(model, cfg, time.perf_counter() - began, reason, "; ".join(commands))
             checkpoints.save_model(model, name, card, out)
         return model
-
-
-def snapshot_steps(steps: int, n: int = 40) -> set[int]:
-    """Some 40 steps, closer together early in the run."""
-    check_integer("steps", steps, 1)
-    return {0, *np.unique(np.geomspace(1, steps, n).round().astype(int)).tolist()}
-
-
-class _Meter:
-    """Measures scores during training, on few windows: the log shows when things happen, not their final values."""
-
-    def __init__(self, model: AttentionOnlyTransformer, cfg: TrainConfig):
-        self.model, self.last = model, {}
-        text = corpus.load_text("validation", cfg.d_vocab)
-        self.windows = corpus.windows(text, model.cfg.n_ctx)
-        self.windows = self.windows[:: max(1, len(self.windows) // 96)][:96]
-        ids = corpus.load_tokenizer(cfg.d_vocab).encode(FIXED_TEXT)
-        self.fixed = torch.tensor([[0, *ids][: min(FIXED_LENGTH, model.cfg.n_ctx)]], device=model.W_E.device)
-
-    def measure(self, log: Log, step: int, evaluate: bool, snap: bool) -> None:
-        if evaluate:
-            with fast_products(self.fixed.device):
-                losses = scores.loss_by_position(self.model, self.windows)
-            long_enough = losses.shape[1] >= scores.LATE.stop
-            in_context = scores.late_less_early(losses).mean().item() if long_enough else float("nan")
-            prefix = scores.prefix_matching_scores(self.model, n=32)
-            previous = scores.previous_token_scores(self.model, self.windows[:16])
-            log.eval_step.append(step), log.validation_loss.append(losses[:, 1:].mean().item())
-            log.in_context.append(in_context), log.prefix_matching.append(prefix), log.previous_token.append(previous)
-            self.last = {"prefix": f"{prefix.max():.2f}", "previous": f"{previous.max():.2f}"}
-        if snap:
-            with torch.no_grad():
-                pattern = self.model.run_with_cache(self.fixed)[1].pattern[:, 0]
-                log.snap_step.append(step), log.pattern.append((pattern * 255).round().byte().cpu())
-                if self.model.cfg.n_layers == 2:
-                    by_kind = circuits.composition_scores(self.model)
-                    log.composition.append(torch.stack([by_kind[kind] for kind in "KQV"]).cpu())
 
 
 def train_zero_layer(cfg: TrainConfig, out: Path, command: str = "") -> AttentionOnlyTransformer:
@@ -359,12 +279,12 @@ def train_on_bigrams(
     record = []
     for step in tqdm(range(steps), desc=f"rank {d_model}", unit="step", leave=False):
         if holdout is not None and step % check_every == 0:
-            record.append((step, bigram_loss(model, holdout)))
+            record.append((step, bigrams.loss(bigrams.zero_layer(model), holdout)))
         optimiser.param_groups[0]["lr"] = rate * 0.5 * (1 + np.cos(np.pi * step / steps)) * min(1, (step + 1) / 10)
         _bigram_gradient(model, text)
         optimiser.step()
     if holdout is not None:
-        record.append((steps, bigram_loss(model, holdout)))
+        record.append((steps, bigrams.loss(bigrams.zero_layer(model), holdout)))
     return model.cpu(), record
 
 
@@ -383,17 +303,6 @@ def _bigram_gradient(model: AttentionOnlyTransformer, text: Float[Tensor, "d_voc
 
 
 @torch.no_grad()
-def bigram_loss(model: AttentionOnlyTransformer, counts) -> float:
-    """Mean loss in nats of a zero-layer model on the pairs of a count table, 512 rows of logits at a time."""
-    corpus.check_counts(counts, model.cfg.d_vocab)
-    total = 0.0
-    for rows in torch.arange(counts.shape[0]).split(512):
-        part = torch.from_numpy(counts[rows.numpy()].toarray()).float().to(model.W_E.device)
-        total -= (part * (model.W_E[rows.to(model.W_E.device)] @ model.W_U).log_softmax(1)).sum().item()
-    return total / counts.sum()
-
-
-@torch.no_grad()
 def make_card(model: AttentionOnlyTransformer, cfg: TrainConfig, seconds: float, reason: str, command: str) -> dict:
     """How a model came to be: what `load_card` reads."""
     loss = scores.mean_loss(model, corpus.windows(corpus.load_text("validation", cfg.d_vocab), model.cfg.n_ctx))
@@ -407,6 +316,7 @@ def make_card(model: AttentionOnlyTransformer, cfg: TrainConfig, seconds: float,
         "validation_loss": round(loss, 4),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
+        **(roles.measure(model) if model.cfg.n_layers else {}),
     }
 
 

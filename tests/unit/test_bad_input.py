@@ -18,6 +18,7 @@ from course_utils import (
     checkpoints,
     circuits,
     corpus,
+    formation,
     interventions,
     losses,
     plots,
@@ -33,7 +34,7 @@ from course_utils.model import AttentionOnlyTransformer
 from tools import notebooks, workshop
 
 MODULES = (
-    bigrams, checkpoints, circuits, corpus, interventions, losses, plots, scores, skip_trigrams, term_importance,
+    bigrams, checkpoints, circuits, corpus, formation, interventions, losses, plots, scores, skip_trigrams, term_importance,
     training,
 )  # fmt: skip
 
@@ -347,9 +348,8 @@ CALLS = {
     "training.train_on_bigrams(2, 1, counts=np.ones((2, 2)))": "a ndarray of shape [2, 2]",
     "training.train_on_bigrams(2, 1, counts=counts[:2])": "a csr_array of shape [2, 5]",
     "training.train_on_bigrams(2, 1, counts=counts, holdout=counts[:2, :2])": "a csr_array of shape [2, 2]",
-    "training.bigram_loss(model, counts)": "a csr_array of shape [5, 5]",
-    "training.snapshot_steps(0)": "steps is 0",
-    "training.snapshot_steps('x')": "steps is 'x'",
+    "formation.snapshot_steps(0)": "steps is 0",
+    "formation.snapshot_steps('x')": "steps is 'x'",
     "training.next_token_loss(model, tokens[:, :2])": "the number of positions is 2",
     "training.next_token_loss(model, tokens, 0)": "chunk is 0",
     "training.orthogonalise(torch.ones(3))": "X of type Tensor",

@@ -9,7 +9,7 @@ import torch
 
 from course_utils import checkpoints
 from course_utils.errors import CourseError
-from course_utils.training import Log
+from course_utils.formation import Log
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import scipy.sparse
 import torch
 from small_training import MODEL, settings
 
-from course_utils import checkpoints, corpus, scores, training
+from course_utils import bigrams, checkpoints, corpus, formation, scores, training
 from course_utils.config import ModelConfig
 from course_utils.errors import CourseError
 from course_utils.model import AttentionOnlyTransformer
@@ -159,7 +159,7 @@ def on_the_cpu(monkeypatch):
 
 def test_the_log_has_the_documented_arrays(whole):
     log, cfg = log_of(whole[0]), MODEL
-    snaps = sorted(training.snapshot_steps(12))
+    snaps = sorted(formation.snapshot_steps(12))
     assert log["step"].tolist() == [0, 10] and log["loss"].shape == (2,)
     assert log["eval_step"].tolist() == [0, 5, 10, 12]
     assert log["validation_loss"].shape == log["in_context"].shape == (4,)
@@ -373,7 +373,7 @@ def test_a_batch_that_does_not_divide_is_refused(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("steps", [1, 12, 7_500])
 def test_snapshots_are_at_some_forty_steps_closer_together_early(steps):
-    found = sorted(training.snapshot_steps(steps))
+    found = sorted(formation.snapshot_steps(steps))
     assert found[0] == 0 and found[-1] == steps
     assert len(found) <= 41 and (steps < 100 or len(found) > 32)
     gaps = np.diff(found)
@@ -382,8 +382,8 @@ def test_snapshots_are_at_some_forty_steps_closer_together_early(steps):
 
 def test_the_fixed_text_is_long_enough_and_repeats_itself():
     for d_vocab in corpus.VOCABULARIES:
-        ids = corpus.load_tokenizer(d_vocab).encode(training.FIXED_TEXT)[: training.FIXED_LENGTH - 1]
-        assert len(ids) == training.FIXED_LENGTH - 1
+        ids = corpus.load_tokenizer(d_vocab).encode(formation.FIXED_TEXT)[: formation.FIXED_LENGTH - 1]
+        assert len(ids) == formation.FIXED_LENGTH - 1
         pairs = list(zip(ids, ids[1:], strict=False))
         assert len(pairs) - len(set(pairs)) >= 5  # something to induce
 
@@ -407,7 +407,7 @@ def test_training_on_bigrams_nears_the_entropy_of_the_table(pairs, on_the_cpu):
     assert [step for step, _ in record] == [0, 50, 100, 150, 200]
     assert record[0][1] == pytest.approx(np.log(256), abs=0.6)
     assert best < record[-1][1] < best + 0.1 < record[0][1]
-    assert training.bigram_loss(model, pairs) == pytest.approx(record[-1][1], abs=1e-6)
+    assert bigrams.loss(bigrams.zero_layer(model), pairs) == pytest.approx(record[-1][1], abs=1e-6)
     assert (model.cfg.n_layers, model.cfg.d_model, model.cfg.d_vocab) == (0, 64, 256)
     again, _ = training.train_on_bigrams(64, 20, counts=pairs)
     other, _ = training.train_on_bigrams(64, 20, counts=pairs)
@@ -429,7 +429,7 @@ def test_bigram_loss_against_a_loop(pairs):
     log_probs = (model.W_E @ model.W_U).log_softmax(1)
     entries = pairs.tocoo()
     loss = -sum(n * log_probs[a, b].item() for n, a, b in zip(entries.data, *entries.coords, strict=True)) / pairs.sum()
-    assert training.bigram_loss(model, pairs) == pytest.approx(loss, abs=1e-4)
+    assert bigrams.loss(bigrams.zero_layer(model), pairs) == pytest.approx(loss, abs=1e-4)
 
 
 def test_the_zero_layer_model_is_saved_with_its_card(monkeypatch, tmp_path, pairs, on_the_cpu):
