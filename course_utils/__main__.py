@@ -38,7 +38,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"Error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nInterrupted. What was saved is kept; go on with --resume.", file=sys.stderr)
+        resumes = options.command == "train" and options.name != "zero-layer"
+        advice = " What was saved is kept; go on with --resume." if resumes else ""
+        print(f"\nInterrupted.{advice}", file=sys.stderr)
         return 130
 
 
@@ -114,4 +116,6 @@ def _tool(name: str) -> ModuleType:
 
 
 if __name__ == "__main__":
+    # Into a pipe or file some systems write an alphabet without ✓ and →: such characters are then written by name.
+    sys.stdout.reconfigure(errors="namereplace")
     sys.exit(main())

@@ -6,6 +6,7 @@ import os
 import tempfile
 import zipfile
 from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated
 
@@ -72,9 +73,16 @@ def load_card(name: str, folder: Folder = WEIGHTS) -> dict:
         raise CourseError(path.name, f"it can't be read ({error.strerror})", "name one of load_model's") from error
     except ValueError as error:
         raise CourseError(path.name, f"it is not a whole card ({error})", "fetch or train the model again") from error
-    missing = {"config", "sha256"} - set(card)
+    again = "fetch or train the model again"
+    missing = {"config", "sha256"} - set(card if isinstance(card, dict) else {})
     if missing:
-        raise CourseError(path.name, f"this card lacks {sorted(missing)}", "fetch or train the model again")
+        raise CourseError(path.name, f"this card lacks {sorted(missing)}", again)
+    if not isinstance(card["config"], dict):
+        raise CourseError(path.name, f"the config on this card is {card['config']!r:.40}, no table of settings", again)
+    unknown = set(card["config"]) - {field.name for field in fields(ModelConfig)}
+    if unknown:
+        rule = f"this card has settings that this version doesn't know, {sorted(unknown)}"
+        raise CourseError(path.name, rule, "fetch the version of the course that the model was trained with")
     return card
 
 

@@ -81,6 +81,18 @@ class Tokenizer:
         """The text of some ids; start tokens appear as `<|start|>`."""
         return self._inner.decode(ids.tolist(), skip_special_tokens=False)
 
+    def one(self, text: str) -> int:
+        """The id of a text that is a single token."""
+        ids = self.encode(text)
+        if len(ids) != 1:
+            rule = "it must be one token of the vocabulary"
+            raise CourseError(f"{text!r}, {len(ids)} tokens", rule, "look at tokenizer.encode(text)")
+        return ids[0]
+
+    def context(self, text: str, n_ctx: int | None = None) -> Int[Tensor, "1 pos"]:
+        """What a model reads of a text: the start token, then the text's tokens, cut to `n_ctx` in all."""
+        return torch.tensor([[self.start_id, *self.encode(text)][:n_ctx]])
+
     def show(self, token: int) -> str:
         """One token made visible: spaces as ·, line ends as ↵, other control characters by their pictures."""
         return "".join(_visible(c) for c in self.decode([token]))

@@ -3,10 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
+import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 from cycler import cycler
+from IPython import get_ipython
 from matplotlib.axes import Axes
+from matplotlib.backends import BackendFilter, backend_registry
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyBboxPatch
 
@@ -25,7 +28,13 @@ MODEL_COLOURS = {"zero-layer": ORANGE, "one-layer": GREEN, "two-layer": BLUE}
 
 
 def use_style() -> None:
-    """Set the style for all figures that follow."""
+    """Set the style for all figures that follow, and show them in the notebook.
+
+    MPLBACKEND=Agg and its like in the environment, meant for programs that write files, would show none of them.
+    """
+    writes_files = backend_registry.list_builtin(BackendFilter.NON_INTERACTIVE)
+    if hasattr(get_ipython(), "kernel") and matplotlib.get_backend().lower() in writes_files:
+        get_ipython().run_line_magic("matplotlib", "inline")
     plt.rcParams.update(
         {
             "axes.prop_cycle": cycler(color=[BLUE, ORANGE, GREEN, PURPLE, SKY, RED, BLACK]),

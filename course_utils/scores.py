@@ -89,10 +89,10 @@ def prefix_matching_scores(
         position = torch.arange(part.shape[1])
         query = (position > N[:, None]) & (position <= 2 * N[:, None])  # [batch, pos]: in the second copy
         target = successors(part) & query[:, :, None]
-        pattern = model.run_with_cache(part.to(model.W_E.device))[1].pattern.cpu()
-        total = total + torch.einsum("lbhqk,bqk->lh", pattern, target.float())
+        pattern = model.run_with_cache(part.to(model.W_E.device))[1].pattern
+        total = total + torch.einsum("lbhqk,bqk->lh", pattern, target.float().to(pattern.device))
         count += query.sum().item()
-    return total / count
+    return total.cpu() / count
 
 
 @checked
@@ -110,8 +110,8 @@ def previous_token_scores(model: AnyModel, windows: Triples, batch: Some = 4) ->
     total = 0.0
     for tokens in _batches(model, windows, batch):
         pattern = model.run_with_cache(tokens)[1].pattern
-        total = total + pattern.diagonal(offset=-1, dim1=-2, dim2=-1)[..., 1:].mean(-1).sum(1).cpu()
-    return total / len(windows)
+        total = total + pattern.diagonal(offset=-1, dim1=-2, dim2=-1)[..., 1:].mean(-1).sum(1)
+    return total.cpu() / len(windows)
 
 
 @checked
@@ -131,7 +131,7 @@ def in_context_score(
 @checked
 def late_less_early(losses: Losses) -> Float[Tensor, " n"]:
     """Of each window: mean loss late in the context less that early in it."""
-    return (losses[:, LATE].mean(1) - losses[:, EARLY].mean(1)).double()
+    return (losses[:, LATE].mean(1) - losses[:, EARLY].mean(1)).cpu().double()
 
 
 @checked
@@ -147,6 +147,13 @@ def bootstrap(
     drawn = np.random.default_rng(seed).integers(len(sums), size=(draws, len(sums)))
     low, high = np.quantile(sums[drawn].sum(1) / sizes[drawn].sum(1), [0.025, 0.975])
     return float(low), float(high)
+
+
+@checked
+def share_that_varies(outputs: Float[Tensor, "... pos d_model"]) -> Float[Tensor, ""]:
+    """Share of what is written, in squared length, that differs from its mean: 0 if it is the same everywhere."""
+    outputs = outputs.flatten(0, -2)
+    return (outputs - outputs.mean(dim=0)).square().sum() / outputs.square().sum()
 
 
 def _batches(model: AnyModel, windows: Tensor, size: int) -> Iterator[Tensor]:

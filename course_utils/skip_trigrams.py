@@ -19,6 +19,7 @@ from course_utils import corpus
 from course_utils.checked import check, checked, long, within
 from course_utils.circuits import ov_circuit, qk_circuit
 from course_utils.config import AnyModel, HeadNumber, Layer
+from course_utils.device import to_numpy
 from course_utils.errors import CourseError
 from course_utils.factored import BLOCK, FactoredMatrix
 
@@ -119,7 +120,7 @@ def count(
     An occasion: `destination`, with `source` among the `span` tokens before it in the same document, and any token
     after it but a start token.
     """
-    ids = np.asarray(ids)
+    ids = to_numpy(ids, int)
     order = np.argsort(ids.astype(np.uint16), kind="stable")  # positions, token by token
     ends = np.cumsum(np.bincount(ids, minlength=1 + max(int(t.max()) for t in (source, destination))))
     document = np.maximum.accumulate(np.where(ids == 0, np.arange(len(ids)), 0))  # where its start token stands
@@ -147,9 +148,9 @@ def lift(occasions: Numbers, hits: Numbers, destination: Column, out: Column) ->
 
     NaN without an occasion, and where `out` never follows `destination` at all.
     """
-    bigrams, rows, columns = corpus.bigram_counts(), destination.numpy().copy(), out.numpy().copy()
+    bigrams, rows, columns = corpus.bigram_counts(), to_numpy(destination, int).copy(), to_numpy(out, int).copy()
     base = bigrams[rows, columns] / bigrams.sum(1)[rows]
-    return (hits / occasions) / torch.as_tensor(base)
+    return (hits.cpu() / occasions.cpu()) / torch.as_tensor(base)
 
 
 @checked
@@ -172,9 +173,9 @@ def control_sources(source: Column, destination: Column, out: Column) -> Int[Ten
 def listed(model: AnyModel, ids: corpus.Ids, k: Size) -> dict[str, list]:
     """The k largest skip-trigrams of each head of layer 0, their controls, and the counts of both in a text."""
     check("n_layers", model.cfg.n_layers, Size)
-    model = copy.deepcopy(model).double()  # so that the order is the same on every machine
+    model = copy.deepcopy(model).cpu().double()  # so that the order is the same on every machine
     heads = [of_head(model, 0, head, k) for head in range(model.cfg.n_heads)]
-    values, source, destination, out = (torch.cat(fields).cpu() for fields in zip(*heads, strict=True))
+    values, source, destination, out = (torch.cat(fields) for fields in zip(*heads, strict=True))
     control = control_sources(source, destination, out)
     occasions, hits = count(ids, source, destination, out)
     control_occasions, control_hits = count(ids, control, destination, out)

@@ -1,5 +1,6 @@
 """The exercises of the book, and which of them a reader has passed: `python -m course_utils progress`."""
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,7 +77,7 @@ def report(keep: bool = False, forget: bool = False) -> None:
     if keep:
         print(f"From now on the exercises that you pass are noted in {kept.begin()}. The file stays on this machine.")
         return
-    if path is None or not path.exists():
+    if path is None or not os.path.exists(path):
         print("No progress is kept. To begin: python -m course_utils progress --keep")
         return
     print(table(chapters(), kept.passed()))

@@ -42,7 +42,7 @@ PAGE = """<!doctype html>
 
 def build(out: Path, site: Path, root: Path = notebooks.ROOT) -> None:
     """Write index.html, the figures that it shows, and what it needs to run."""
-    source = (root / "book/workshop/slides.md").read_text("utf-8")
+    source = re.sub("<!--.*?-->", "", (root / "book/workshop/slides.md").read_text("utf-8"))
     shutil.copytree(root / ASSETS, out, dirs_exist_ok=True)
     (out / "figures").mkdir(exist_ok=True)
     shutil.copytree(root / FONTS, out / "vendor/fonts", dirs_exist_ok=True)

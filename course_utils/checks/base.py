@@ -9,8 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from course_utils.checks import kept
+from course_utils.errors import check_finite
 
 STATUSES = {"passed": "✓", "failed": "✗", "not attempted": "○"}
 
@@ -38,7 +40,8 @@ def exercise(name: str) -> Callable:
         @functools.wraps(judge)
         def checker(*answers) -> Outcome:
             try:
-                praise = judge(*answers) or ""
+                with _FiniteEigenvalues():
+                    praise = judge(*answers) or ""
             except NotImplementedError:
                 return Outcome(name, "not attempted")
             except Wrong as wrong:
@@ -51,6 +54,15 @@ def exercise(name: str) -> Callable:
         return checker
 
     return decorate
+
+
+class _FiniteEigenvalues(TorchFunctionMode):
+    """Raises an error before a number that is not finite ends Python (PyTorch 2.13): the reader's code may make one."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func is torch.linalg.eigvals:
+            check_finite("the argument of eigvals", torch.as_tensor((*args, *(kwargs or {}).values())[0]))
+        return func(*args, **(kwargs or {}))
 
 
 def require(condition: bool, message: str) -> None:

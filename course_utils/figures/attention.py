@@ -6,21 +6,21 @@ from typing import Annotated, Any, Literal
 import torch
 
 from course_utils.checked import FILLED, check, checked, within
-from course_utils.corpus import load_text, load_tokenizer, windows
+from course_utils.checkpoints import load_card
+from course_utils.corpus import load_tokenizer
 from course_utils.errors import CourseError
 from course_utils.figures.host import Explorable, Layered, code, packed, table, text_ids, visible
 from course_utils.model import AttentionOnlyTransformer
-from course_utils.scores import prefix_matching_scores, previous_token_scores
+from course_utils.roles import measure, role_of
 
 LONGEST = 72  # tokens of a text, the start token included: more would be over 200 kB with 24 heads
 MODES = ("attention", "value", "effect")
-INDUCTION, PREVIOUS = 0.3, 0.4  # from which score on a head is called so
 
 
 @checked
 @torch.no_grad()
 def attention_figure(
-    model: Layered,
+    model: Any,
     texts: Annotated[Mapping[str, Any], FILLED, 'pass texts by name, {"Python": "def f(x):"}'],
     *,
     head: Any = None,
@@ -40,9 +40,11 @@ def attention_figure(
         effect      what the look at that source adds to the logit of the token that comes next, less the mean over
                     the vocabulary; of a head in an earlier layer this is the direct path alone
 
-    Heads with a prefix-matching score of 0.3 or a previous-token score of 0.4 are marked.
+    Heads that have a role are marked: it is read from the card of a model that is named, and measured of another.
     """
-    heads = _heads(model)
+    card = load_card(model) if isinstance(model, str) else {}
+    model = check("model", model, Layered)
+    heads = _heads(card if "roles" in card else measure(model, n=16))
     tokenizer = load_tokenizer(model.cfg.d_vocab)
     blocks = [_block(model, tokenizer, *item, heads) for item in texts.items()]
     enlarged = _enlarged(head, heads)
@@ -52,25 +54,18 @@ def attention_figure(
     return Explorable("attention", data, f'<div class="ex-{"one" if model.cfg.n_layers == 1 else "two"}">{plain}</div>')
 
 
-def _heads(model: AttentionOnlyTransformer) -> list[dict]:
-    """Each head's name, scores and kind."""
-    prefix, previous = _scores(model)
+def _heads(card: dict) -> list[dict]:
+    """Each head's name, scores and role."""
+    prefix, previous = card["scores"]["prefix_matching"], card["scores"]["previous_token"]
     return [
         {
-            "name": f"{layer}.{head}" if model.cfg.n_layers > 1 else str(head),
-            "kind": "induction" if match >= INDUCTION else "previous" if before >= PREVIOUS else "",
+            "name": f"{layer}.{head}" if len(prefix) > 1 else str(head),
+            "kind": role_of(card, layer, head),
             "scores": [round(match, 2), round(before, 2)],
         }
-        for layer, rows in enumerate(zip(prefix.tolist(), previous.tolist(), strict=True))
+        for layer, rows in enumerate(zip(prefix, previous, strict=True))
         for head, (match, before) in enumerate(zip(*rows, strict=True))
     ]
-
-
-def _scores(model: AttentionOnlyTransformer):
-    """(prefix matching, previous token), each [n_layers, n_heads]; on a sample, for a picture."""
-    n_ctx = model.cfg.n_ctx
-    text = windows(load_text("validation", model.cfg.d_vocab)[: 64 * n_ctx], n_ctx)
-    return prefix_matching_scores(model, n=16), previous_token_scores(model, text[::8][:8])
 
 
 def _enlarged(head, heads: list[dict]) -> int:
@@ -105,7 +100,7 @@ def _block(model, tokenizer, name: str, text, heads: list[dict]) -> tuple[dict, 
     """A text's data, and its plain version."""
     ids = text_ids(f"texts[{name!r}]", text, model, tokenizer, min(LONGEST, model.cfg.n_ctx))
     tokens = torch.tensor([ids], device=model.W_E.device)
-    pattern, length, effect = (each.double().cpu() for each in looks(model, tokens))
+    pattern, length, effect = (each.cpu().double() for each in looks(model, tokens))
     shown, name = [visible(tokenizer.show(i)) for i in tokens[0].tolist()], visible(name)
     seen = [i for i, token in enumerate(shown[:-1]) if token in shown[:i]]
     row, column = torch.tril_indices(len(shown), len(shown))

@@ -9,7 +9,7 @@ from torch import Tensor
 from course_utils.checked import checked, within
 from course_utils.corpus import Counts, load_tokenizer
 from course_utils.errors import CourseError
-from course_utils.figures.host import Explorable, Texts, code, one_token, packed, table, visible
+from course_utils.figures.host import Explorable, Texts, code, packed, table, visible
 
 ROWS = 12  # next tokens of each token
 MOST = 900  # tokens with their next tokens: more would be over 200 kB
@@ -31,14 +31,14 @@ def bigrams_figure(
     are carried to which the model or the text gives most.
     """
     tokenizer = load_tokenizer(counts.shape[0])
-    starred = [one_token("interesting", text, tokenizer) for text in interesting]
+    starred = [tokenizer.one(text) for text in interesting]
     total = counts.sum(1)
     for text, token in zip(interesting, starred, strict=True):
         if not total[token]:
             raise CourseError(f"{text!r} is interesting", "the text must have it", "name a token that occurs")
     frequent = [token for token in np.argsort(-total, kind="stable").tolist() if total[token]]
     sources = list(dict.fromkeys([*starred, *frequent]))[: max(carried, len(starred))]
-    best, both = _next(log_probs[sources].double().exp().cpu().numpy(), counts[sources].toarray())
+    best, both = _next(log_probs[sources].cpu().double().exp().numpy(), counts[sources].toarray())
     data = {
         "words": [visible(tokenizer.show(token)) for token in range(tokenizer.d_vocab)],
         "sources": sources,

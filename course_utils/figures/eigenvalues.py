@@ -48,7 +48,7 @@ def eigenvalues_figure(trained: Circuits, random: Circuits, names: Texts, first:
 
 def _entries(circuit, names: list[str], used: dict[str, int]) -> dict:
     """Positivity, and eigenvalues, the largest first: [real, imaginary, [token, weight, angle, …]]."""
-    values, vectors = (part.numpy() for part in circuit.eig())
+    values, vectors = (part.cpu().numpy() for part in circuit.eig())
     if not np.isfinite(values).all() or not np.abs(values).max() > 0:
         raise CourseError("eigenvalues that are zero or not finite", "one at least differs from 0", "check the table")
     shown = []

@@ -125,15 +125,6 @@ def text_ids(name: str, text, model: Model, tokenizer: Tokenizer, longest: int) 
     return [tokenizer.start_id, *ids]
 
 
-def one_token(name: str, text: str, tokenizer: Tokenizer) -> int:
-    """The token that a text is."""
-    ids = tokenizer.encode(text)
-    if len(ids) != 1:
-        rule = "each must be one token of the vocabulary"
-        raise CourseError(f"{name} has {text!r}, {len(ids)} tokens", rule, "look at tokenizer.encode(text)")
-    return ids[0]
-
-
 def code(text: str) -> str:
     """Markup of a token or another piece of code."""
     return f"<code>{html.escape(text)}</code>"

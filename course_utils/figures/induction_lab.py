@@ -14,12 +14,11 @@ from course_utils.checkpoints import SHIPPED, WEIGHTS, load_card, load_model
 from course_utils.corpus import VOCABULARIES, load_tokenizer, read, token_counts
 from course_utils.figures.host import HERE, Explorable, code, table, visible
 from course_utils.interventions import run_without
+from course_utils.roles import LEAST, heads_of
 
 WORKER = ("tokenizer", "model", "worker")  # modules of lab/, in the order in which they are joined
 PART = 3 * 2**18  # bytes of weights in one script: a text of 1 MiB
 # What a reader should know of the two-layer model's heads. A test measures it.
-KINDS = {"two-layer": {"0.8": "previous", "1.1": "induction", "1.9": "induction", "1.10": "induction"}}
-PATH = ("0.8", "1.1")  # from a head to the keys of another: what the reader can cut at first
 REPEATED = 20  # random words, twice
 CODE = """class Kettle:
     def __init__(self, volume, lid):
@@ -51,7 +50,7 @@ def induction_lab(files: Annotated[str, FILLED, 'use "../_static/lab"'] = "../_s
         "words": words,
         "samples": {"Code": CODE, "Prose": PROSE},
         "text": example,
-        "path": list(PATH),
+        "path": ["{}.{}".format(*head) for head in _path()],
     }
     return Explorable("induction_lab", data, _plain(example))
 
@@ -132,9 +131,15 @@ def _letters() -> list[str]:
     return [chr(byte if byte in own else 256 + others.index(byte)) for byte in range(256)]
 
 
+def _path() -> tuple[tuple[int, int], tuple[int, int]]:
+    """From a head to the keys of another: what the reader can cut at first."""
+    return heads_of(SHIPPED[-1], "previous")[0], heads_of(SHIPPED[-1], "induction")[0]
+
+
 def _model(name: str) -> dict:
     size = (WEIGHTS / f"{name}.safetensors").stat().st_size
-    config = load_card(name)["config"]
+    card = load_card(name)
+    config = card["config"]
     return {
         "name": name,
         "bytes": size,
@@ -142,18 +147,19 @@ def _model(name: str) -> dict:
         "layers": config["n_layers"],
         "heads": config["n_heads"],
         "context": config["n_ctx"],
-        "kinds": KINDS.get(name, {}),
+        "kinds": {f"{layer}.{head}": role for role in LEAST for layer, head in heads_of(card, role)},
     }
 
 
 def _plain(example: str) -> str:
     """A sentence, and what the lab would show of one text."""
-    previous, induction = (tuple(map(int, head.split("."))) for head in PATH)
+    previous, induction = _path()
+    names = ["{}.{}".format(*head) for head in (previous, induction)]
     ablations = {
         "every head on": {},
-        f"head {PATH[0]} off (it looks at the token before)": {"heads": [previous]},
-        f"head {PATH[1]} off (an induction head)": {"heads": [induction]},
-        f"only the path from {PATH[0]} to the keys of {PATH[1]} off": {"paths": [(previous, induction, "K")]},
+        f"head {names[0]} off (it looks at the token before)": {"heads": [previous]},
+        f"head {names[1]} off (an induction head)": {"heads": [induction]},
+        f"only the path from {names[0]} to the keys of {names[1]} off": {"paths": [(previous, induction, "K")]},
     }
     rows = [
         [label, *(f"{loss:.2f}" for loss in losses("two-layer", example, **off))] for label, off in ablations.items()

@@ -2,6 +2,7 @@
 
 import html
 import json
+import re
 
 from course_utils.errors import CourseError
 from course_utils.figures.host import HERE, Explorable
@@ -12,13 +13,15 @@ QUIZZES = HERE / "quizzes"
 def quiz(chapter: str) -> Explorable:
     """The quiz of a chapter, such as "03": quizzes/03.json, a list of {question, answers: [{text, right, because}]}.
 
-    Words between `backticks` are code. Raises CourseError if there is no such quiz.
+    Words between `backticks` are code; the claims that numbers name, <!-- KEY -->, are not shown.
+
+    Raises CourseError if there is no such quiz.
     """
     path = QUIZZES / f"{chapter}.json"
     known = sorted(other.stem for other in QUIZZES.glob("*.json"))
     if chapter not in known:
         raise CourseError(f"chapter {chapter!r}", f"there are quizzes for {known}", "name one of these, as a string")
-    questions = json.loads(path.read_text("utf-8"))
+    questions = json.loads(re.sub("<!--.*?-->", "", path.read_text("utf-8")))
     plain = "\n".join(f"<li>{_plain(question)}</li>" for question in questions)
     return Explorable("quiz", {"questions": questions}, f'<ol class="ex-quiz">\n{plain}\n</ol>')
 

@@ -7,7 +7,7 @@ import torch
 
 from course_utils.checked import check, checked, within
 from course_utils.corpus import load_tokenizer
-from course_utils.figures.host import Explorable, Layered, code, one_token, packed, table, text_ids, visible
+from course_utils.figures.host import Explorable, Layered, code, packed, table, text_ids, visible
 from course_utils.model import AttentionOnlyTransformer
 
 LONGEST = 64  # positions that can be chosen: more would be over 200 kB with 24 heads
@@ -35,7 +35,7 @@ def residual_stream_figure(
     """
     tokenizer = load_tokenizer(model.cfg.d_vocab)
     ids = text_ids("tokens", tokens, model, tokenizer, model.cfg.n_ctx)
-    offered = [one_token("offer", text, tokenizer) for text in offer]
+    offered = [tokenizer.one(text) for text in offer]
     first = max(len(ids) - 1 - last, 0)
     values, candidates, chance = contributions(model, ids, offered)
     values, candidates, chance = (each[first:] for each in (values, candidates, chance))
@@ -54,7 +54,7 @@ def residual_stream_figure(
         "guesses": GUESSES,
         "candidates": [[place[i] for i in row] for row in candidates.tolist()],
         "chance": [[round(p, 4) for p in row] for row in chance.tolist()],
-        "values": packed(values.cpu(), 16),  # [position, candidate, part]
+        "values": packed(values, 16),  # [position, candidate, part]
     }
     return Explorable("residual_stream", data, _plain(data, values))
 
@@ -67,17 +67,15 @@ def contributions(
     Positions: all but the last. Candidates: the next token, the best guesses, and what is offered.
     Parts: the embedding, then every head.
     """
-    tokens = torch.tensor([list(ids)], device=model.W_E.device)
-    logits, cache = model.run_with_cache(tokens)
+    tokens = torch.tensor([list(ids)])
+    logits, cache = model.run_with_cache(tokens.to(model.W_E.device))
     heads = [(layer, head) for layer in range(model.cfg.n_layers) for head in range(model.cfg.n_heads)]
-    parts = torch.stack([cache.resid[0], *(cache.head_out(*head) for head in heads)])[:, 0, :-1].double()
-    logits = logits[0, :-1].double()
+    parts = torch.stack([cache.resid[0], *(cache.head_out(*head) for head in heads)])[:, 0, :-1].cpu().double()
+    logits = logits[0, :-1].cpu().double()
     guesses = logits.topk(GUESSES).indices
-    candidates = torch.cat(
-        [tokens[0, 1:, None], guesses, torch.tensor(offered, device=tokens.device).long().expand(len(guesses), -1)],
-        dim=1,
-    )
-    W_U = model.W_U.double()
+    offers = torch.tensor(offered).long().expand(len(guesses), -1)
+    candidates = torch.cat([tokens[0, 1:, None], guesses, offers], dim=1)
+    W_U = model.W_U.cpu().double()
     columns = (W_U - W_U.mean(dim=1, keepdim=True))[:, candidates]  # [d_model, position, candidate]
     values = torch.einsum("pid,dic->icp", parts, columns)
     return values, candidates, logits.softmax(dim=-1).gather(1, candidates)
@@ -92,7 +90,7 @@ def _plain(data: dict, values: torch.Tensor) -> str:
     layers = torch.tensor(data["layers"])
     groups = ["embedding", *(f"layer {i}" for i in range(layers.max()))]
     rows = []
-    for i, own in enumerate(values[:, 0].cpu()):
+    for i, own in enumerate(values[:, 0]):
         now, after = (code(data["words"][data["tokens"][place]]) for place in (i, i + 1))
         sums = [f"{own[layers == group].sum():+.2f}" for group in range(len(groups))]
         most = ", ".join(f"{data['parts'][part]} {own[part]:+.2f}" for part in own.abs().topk(3).indices.tolist())

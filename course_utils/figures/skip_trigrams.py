@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from course_utils.checked import FILLED, check, checked, within
+from course_utils.device import to_numpy
 from course_utils.errors import CourseError
 from course_utils.figures.host import Explorable, Texts, code, table, visible
 
@@ -61,9 +62,8 @@ def _entries(qk, ov, chosen: list[int], n: int) -> tuple[np.ndarray, np.ndarray]
         import torch
 
         places = torch.tensor(chosen, dtype=torch.long)
-        qk, ov = qk.take(columns=places).AB.numpy(), ov.take(places).AB.numpy()
-        return qk.astype(np.float64), ov.astype(np.float64)
-    return np.asarray(qk, dtype=np.float64)[:, chosen], np.asarray(ov, dtype=np.float64)[chosen]
+        return to_numpy(qk.take(columns=places).AB), to_numpy(ov.take(places).AB)
+    return to_numpy(qk)[:, chosen], to_numpy(ov)[chosen]
 
 
 def _grid(names: list[str], a: int, look: np.ndarray, rise: np.ndarray, counts) -> dict:

@@ -37,8 +37,7 @@ def lab(tmp_path):
         "--IdentityProvider.token=",
     ]
     config = {name: str(tmp_path / name) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")}
-    environment = {key: value for key, value in os.environ.items() if key != "COURSE_STATIC"} | config
-    server = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    server = subprocess.Popen(command, cwd=tmp_path, env=os.environ | config, stderr=subprocess.PIPE, text=True)
     try:
         for line in server.stderr:
             if found := re.search(r"http://(?:localhost|127\.0\.0\.1):(\d+)/", line):

@@ -9,6 +9,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from bs4 import BeautifulSoup
+from sphinx.errors import ExtensionError
 
 TOC = "format: jb-book\nroot: book/intro\nchapters:\n  - file: book/01_small\n"
 TELLS_WHEN = "import time, course_utils.word\nprint(course_utils.word.WORD, time.time_ns())"
@@ -30,18 +31,16 @@ class SmallBook:
         (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
         (self.folder / name).write_text(text, "utf-8")
 
-    def chapter(self, code: str) -> None:
-        cells = [nbformat.v4.new_markdown_cell("# Small"), nbformat.v4.new_code_cell(code)]
+    def chapter(self, code: str, **metadata) -> None:
+        cells = [nbformat.v4.new_markdown_cell("# Small"), nbformat.v4.new_code_cell(code, metadata=metadata)]
         nbformat.write(nbformat.v4.new_notebook(cells=cells), self.folder / "book/01_small.ipynb")
 
-    def build(self) -> subprocess.CompletedProcess:
+    def build(self, **variables) -> subprocess.CompletedProcess:
         """As `make book` does it; the book's own course_utils comes before the installed one."""
-        program = Path(sys.executable).parent / "jupyter-book"
-        path = f"import sys; sys.path.insert(0, {str(self.folder)!r})\n"
-        self.write("startup/profile_default/startup/path.py", path)
-        environment = {**os.environ, "IPYTHONDIR": str(self.folder / "startup")}
+        program = Path(sys.executable).with_name("jupyter-book")
+        environment = os.environ | {"PYTHONPATH": str(self.folder)} | variables
         return subprocess.run(
-            [program, "build", "-W", "-n", "--keep-going", "."],
+            [sys.executable, program, "build", "-W", "-n", "--keep-going", "."],
             cwd=self.folder, env=environment, capture_output=True, text=True, encoding="utf-8",
         )  # fmt: skip
 
@@ -52,7 +51,9 @@ class SmallBook:
 
 @pytest.fixture
 def book(tmp_path, root) -> SmallBook:
-    return SmallBook(tmp_path, root)
+    folder = tmp_path / "full"  # a name that is left out inside of the book must not matter above it
+    folder.mkdir()
+    return SmallBook(folder, root)
 
 
 def test_cells_run_again_when_what_they_use_has_changed_and_only_then(book):
@@ -76,21 +77,79 @@ def test_a_cell_that_raises_fails_the_build(book):
     assert "the cell has failed" in built.stdout + built.stderr
 
 
-def test_a_warning_fails_the_build(book):
+def test_a_warning_fails_the_build_and_the_next_one(book):
     book.chapter("1")
     book.write("book/intro.md", "# A small book\n\n[On](02_missing.ipynb)\n")
-    built = book.build()
-    assert built.returncode != 0
-    assert "02_missing" in built.stdout + built.stderr
+    for _ in range(2):
+        built = book.build()
+        assert built.returncode != 0
+        assert "02_missing" in built.stdout + built.stderr
+        assert not (book.folder / "_build/source_digest.txt").exists()
 
 
-def test_digest_follows_names_and_contents(tmp_path, course_site):
-    (tmp_path / "part").mkdir()
+PICTURE = {"mystnb": {"image": {"alt": "A line that rises from one to two"}}}
+DRAWS = "import matplotlib.pyplot as plt\nplt.plot([1, 2]);"
+
+
+def test_a_page_has_its_pictures_whatever_the_environment_says(book):
+    book.chapter(DRAWS, **PICTURE)
+    built = book.build(MPLBACKEND="Agg")
+    assert built.returncode == 0, built.stderr[-2000:]
+    page = BeautifulSoup((book.folder / "_build/html/book/01_small.html").read_text("utf-8"), "html.parser")
+    assert [picture["alt"] for picture in page.select(".cell_output img")] == [PICTURE["mystnb"]["image"]["alt"]]
+
+
+def test_a_cell_that_lacks_its_picture_fails_the_build_and_the_next_one(book):
+    book.chapter(DRAWS + "\nplt.close()", **PICTURE)
+    for _ in range(2):
+        built = book.build()
+        assert built.returncode != 0
+        assert "book/01_small, cell 2: it has alternative text (A line that rises" in built.stdout + built.stderr
+
+
+def test_the_package_of_another_folder_is_refused(book, tmp_path_factory):
+    other = tmp_path_factory.mktemp("original")
+    shutil.copytree(book.folder / "course_utils", other / "course_utils")
+    book.chapter("1")
+    built = book.build(PYTHONPATH=str(other))
+    assert built.returncode != 0 and "this folder was moved or copied" in built.stdout + built.stderr
+
+
+def test_digest_follows_names_and_contents_of_sources(tmp_path, course_site):
+    folder = tmp_path / "full"
     seen = set()
-    for name, content in [("a.py", "1"), ("a.py", "2"), ("b.py", "2")]:
-        (tmp_path / "part" / name).write_text(content)
-        seen.add(course_site.digest(tmp_path, ["part", "missing"]))
-    assert len(seen) == 3
-    (tmp_path / "part/__pycache__").mkdir()
-    (tmp_path / "part/__pycache__/a.pyc").write_text("compiled")
-    assert course_site.digest(tmp_path, ["part", "missing"]) in seen
+
+    def digest():
+        return course_site.digest(folder, ["part", "missing", "course_utils"])
+
+    (folder / "part").mkdir(parents=True)
+    for name, content in [("a.py", "1"), ("a.py", "2"), ("b.py", "2"), ("full/c.py", "3"), ("full/d.png", "4")]:
+        (folder / "part" / name).parent.mkdir(exist_ok=True)
+        (folder / "part" / name).write_text(content)
+        seen.add(digest())
+    assert len(seen) == 5
+    for name in (
+        "part/__pycache__/a.pyc", "part/.DS_Store", "part/._a.py", "part/Thumbs.db", "part/desktop.ini", "part/a.py~",
+        "part/.ipynb_checkpoints/a.py", "part/.a.py.swp", "part/a.py.orig", "part/results.fresh.json",
+        "course_utils/data/full/train.u16",
+    ):  # fmt: skip
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("left lying about")
+        assert digest() in seen, name
+
+
+@pytest.mark.parametrize("parts", [[], ["missing"], ["empty"]])
+def test_a_digest_of_nothing_is_refused(tmp_path, course_site, parts):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty/.DS_Store").write_text("not a source")
+    with pytest.raises(ExtensionError, match="a digest of nothing would never change"):
+        course_site.digest(tmp_path, parts)
+
+
+def test_the_digest_has_all_that_is_tracked(root, course_site):
+    command = ["git", "ls-files", "-z", *course_site.USED_BY_SITE]
+    listed = subprocess.run(command, cwd=root, capture_output=True, text=True, encoding="utf-8")
+    if listed.returncode:
+        pytest.skip("this is no clone of the repository")
+    tracked = set(listed.stdout.split("\0")) - {""}
+    assert len(tracked) > 100 and tracked <= set(course_site.sources(root, course_site.USED_BY_SITE))

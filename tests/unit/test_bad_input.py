@@ -23,14 +23,7 @@ import course_utils
 from course_utils import __main__ as commands
 from course_utils import (
     bigrams,
-    checkpoints,
-    circuits,
     corpus,
-    interventions,
-    plots,
-    scores,
-    skip_trigrams,
-    training,
 )  # fmt: skip
 from course_utils.checked import FILLED, FINITE, Made, Rule, along, check, checked, long, within
 from course_utils.config import ModelConfig, TrainConfig
@@ -40,7 +33,10 @@ from course_utils.model import AttentionOnlyTransformer
 from tools import notebooks, workshop
 
 # Modules whose functions check by hand, and whose cases stand in CALLS.
-BY_HAND = ("circuits", "device", "factored", "interventions", "model", "training", "errors", "checked")
+BY_HAND = (
+    "circuits", "device", "factored", "interventions", "losses", "model", "roles", "smeared_keys", "term_importance",
+    "training", "errors", "checked",
+)  # fmt: skip
 # Functions that declare nothing, and why.
 UNDECLARED = {
     "checkpoints.write_together": "write_atomically for many files, of paths that it was given",
@@ -48,6 +44,7 @@ UNDECLARED = {
     "config.ModelConfig.to_dict": "takes nothing of the reader's", "config.TrainConfig.to_dict": "the same",
     "config.TrainConfig.rate": "runs inside a training step",
     "corpus.Tokenizer.show": "decode, of one token, checks it",
+    "corpus.Tokenizer.one": "encode checks the text", "corpus.Tokenizer.context": "encode checks the text",
     "interop.from_transformer_lens": "by hand, in test_interop.py",
     "playground.playground": "by hand, in test_playground.py",
     "figures.quiz.quiz": "by hand, in test_quiz.py: the quizzes that there are",
@@ -58,7 +55,7 @@ UNDECLARED = {
         f"figures.{name}": "a part of a figure, on data that the figure has checked"
         for name in (
             "attention.looks", "composition.edges", "eigenvalues.number", "formation.running_mean",
-            "formation.goal_cells", "host.visible", "host.text_ids", "host.one_token", "host.code", "host.table",
+            "formation.goal_cells", "host.visible", "host.text_ids", "host.code", "host.table",
             "residual_stream.contributions", "term_importance.strongest",
         )
     },
@@ -70,6 +67,7 @@ UNDECLARED = {
 # Arguments of which a declaration says nothing, and why.
 ANYTHING = {
     "claims.claim.value": "by hand: numbers, or tensors of them", "claims.claim.paper": "recorded as it is",
+    "figures.attention.attention_figure.model": "by hand: its card is read by its name first",
     "figures.attention.attention_figure.head": "by hand: a head of this model, in three ways to write it",
     "figures.residual_stream.residual_stream_figure.tokens": "by hand: a text or ids, as long as this model reads",
     "figures.eigenvalues.eigenvalues_figure.first": "by hand: one of the heads given",
@@ -241,7 +239,8 @@ GOOD = {
     "bins": 5, "xlabel": "x", "ylabel": "y", "colours": None, "n_heads": 2, "width": 1.0, "height": 1.0,
     "patterns": {"a": SQUARE}, "key": "02.x", "tolerance": 0.0, "says": "so", "bits": 8, "files": "../lab",
     "steps": [STEP], "interesting": [" def"], "carried": 5, "mode": "effect", "token": 1, "last": 4, "at": 1,
-    "offer": [" self"], "measure": PAIRS, "effect": PAIRS, "spread": 0.1, "trained": {"a": WIDE}, "random": {"a": WIDE},
+    "offer": [" self"], "outputs": torch.ones(2, 3),
+    "measure": PAIRS, "effect": PAIRS, "spread": 0.1, "trained": {"a": WIDE}, "random": {"a": WIDE},
     "logs": {"a": LOG}, "circuits": {3: (SQUARE, SQUARE)}, "sources": {3: [0]}, "other": [1, 2, 3],
     "layers": {"alone": [1, 2], "beside": [1, 2]}, "heads": {"direct": SQUARE, "real": SQUARE}, "virtual": SQUARE,
     "constant": SQUARE, "apart": [1, 2], "paper": {"falls": [1, 2, 3], "alone": [1, 2], "beside": [1, 2]},
@@ -403,14 +402,14 @@ CALLS = {
     "interventions.path_effects(model, tokens, 2)": "head 2.0",
     "interventions.path_effects(model, tokens[0])": "tokens of shape [4]",
     "interventions.path_effects(model, tokens[:, :1])": "the number of positions is 1",
-    "interventions.streams_by_order(model, tokens, cache.pattern[:1])": "patterns of shape [1, 2, 3, 4, 4]",
-    "interventions.streams_by_order(model, tokens + 90, cache.pattern)": "token ids from 90 to 97",
-    "interventions.layer_output(model, torch.ones(2, 4, 12), cache.pattern, 2)": "layer is 2",
-    "interventions.layer_output(model, torch.ones(2, 4, 11), cache.pattern, 0)": "a stream of shape [2, 4, 11]",
-    "interventions.stream_loss(model, torch.ones(2, 4, 12), tokens[:1])": "a stream [2, 4, 12] and tokens [1, 4]",
-    "interventions.stream_loss(model, torch.ones(2, 4, 11), tokens)": "a stream of shape [2, 4, 11]",
-    "interventions.stream_loss(model, torch.ones(2, 2, 12), tokens[:, :2])": "a stream [2, 2, 12] and tokens [2, 2]",
-    "interventions.stream_loss(model, torch.ones(2, 4, 12), tokens + 90)": "token ids from 90 to 97",
+    "term_importance.streams_by_order(model, tokens, cache.pattern[:1])": "patterns of shape [1, 2, 3, 4, 4]",
+    "term_importance.streams_by_order(model, tokens + 90, cache.pattern)": "token ids from 90 to 97",
+    "circuits.layer_output(model, torch.ones(2, 4, 12), cache.pattern, 2)": "layer is 2",
+    "circuits.layer_output(model, torch.ones(2, 4, 11), cache.pattern, 0)": "a stream of shape [2, 4, 11]",
+    "losses.stream_loss(model, torch.ones(2, 4, 12), tokens[:1])": "a stream [2, 4, 12] and tokens [1, 4]",
+    "losses.stream_loss(model, torch.ones(2, 4, 11), tokens)": "a stream of shape [2, 4, 11]",
+    "losses.stream_loss(model, torch.ones(2, 2, 12), tokens[:, :2])": "a stream [2, 2, 12] and tokens [2, 2]",
+    "losses.stream_loss(model, torch.ones(2, 4, 12), tokens + 90)": "token ids from 90 to 97",
     # low-rank matrices
     "FactoredMatrix(torch.ones(3), torch.ones(3))": "factors of shapes [3] and [3]",
     "FactoredMatrix([1], [2])": "a factor of type list",
@@ -483,10 +482,9 @@ def names(tmp_path_factory) -> dict:
     """What the calls in the table are made of."""
     model = AttentionOnlyTransformer.init(ModelConfig(n_layers=2, n_heads=3, d_model=12, d_head=4, d_vocab=17, n_ctx=9))
     tokens = torch.arange(8).view(2, 4)
-    modules = (bigrams, checkpoints, circuits, corpus, interventions, plots, scores, skip_trigrams, training)
     return {
         **{name: getattr(course_utils, name) for name in course_utils.__all__},
-        **{module.__name__.split(".")[-1]: module for module in modules},
+        **{name: importlib.import_module(f"course_utils.{name}") for name in (*MODULES, *BY_HAND)},
         "TrainConfig": TrainConfig, "FactoredMatrix": FactoredMatrix, "torch": torch, "tensor": torch.tensor, "np": np,
         "model": model, "tokens": tokens, "cache": model.run_with_cache(tokens)[1],
         "headless": AttentionOnlyTransformer.init(ModelConfig(0, 3, 12, 4, 17, 9)),

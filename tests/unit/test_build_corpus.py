@@ -130,6 +130,7 @@ def test_collect_takes_each_document_once_in_an_order_of_its_own(archives):
     assert build_corpus.collect(archives)[0] == texts
 
 
+@pytest.mark.release
 def test_what_is_built_can_be_read_and_is_the_same_again(archives, tmp_path, monkeypatch):
     monkeypatch.setattr(build_corpus, "SHIPPED_BYTES", 100_000)
     manifests = []

@@ -10,12 +10,11 @@ import torch
 from bs4 import BeautifulSoup
 
 from course_utils.checkpoints import SHIPPED, WEIGHTS, load_model
-from course_utils.corpus import load_text, load_tokenizer, windows
+from course_utils.corpus import load_tokenizer
 from course_utils.errors import CourseError
 from course_utils.figures import induction_lab
 from course_utils.figures.induction_lab import (
     CODE,
-    KINDS,
     PART,
     PROSE,
     repeated_pairs,
@@ -24,7 +23,7 @@ from course_utils.figures.induction_lab import (
     whole_words,
     worker_source,
 )  # fmt: skip
-from course_utils.scores import prefix_matching_scores, previous_token_scores
+from course_utils.roles import heads_of
 
 
 @pytest.fixture(scope="module")
@@ -65,14 +64,16 @@ def test_the_data_say_what_the_weights_are(figure):
     assert [about["name"] for about in figure.data["models"]] == ["two-layer", "one-layer", "zero-layer"]
 
 
-def test_the_heads_that_are_marked_are_what_they_are_called():
-    model = load_model("two-layer", "cpu")
-    text = windows(load_text("validation"), 256)[:8]
-    scores = {"induction": prefix_matching_scores(model, n=16) >= 0.3, "previous": previous_token_scores(model, text)}
-    scores["previous"] = scores["previous"] >= 0.5
-    for kind, found in scores.items():
-        wanted = {head for head, its in KINDS["two-layer"].items() if its == kind}
-        assert {f"{layer}.{head}" for layer, head in found.nonzero().tolist()} == wanted
+def test_the_heads_that_are_marked_are_those_of_the_cards(figure):
+    kinds = {about["name"]: about["kinds"] for about in figure.data["models"]}
+    assert kinds["zero-layer"] == {} and kinds["one-layer"] == {"0.8": "previous"}
+    for name, marked in kinds.items():
+        for role in ("induction", "previous"):
+            assert {head for head, its in marked.items() if its == role} == {
+                f"{a}.{b}" for a, b in heads_of(name, role)
+            }
+    previous, induction = figure.data["path"]
+    assert (kinds["two-layer"][previous], kinds["two-layer"][induction]) == ("previous", "induction")
 
 
 def test_the_tokenizer_is_all_there():

@@ -1,5 +1,6 @@
 """The commands: each explains itself, and a mistake is one line and an exit status."""
 
+import os
 import re
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import pytest
 
 from course_utils import __main__ as commands
 from course_utils import checkpoints, training
+from course_utils.checks import kept
 from course_utils.config import ModelConfig
 from course_utils.errors import CourseError
 from tools import build_corpus
@@ -125,7 +127,7 @@ def test_the_recipes_are_of_the_shipped_models():
 
 @pytest.mark.parametrize(
     ("raised", "status", "said"),
-    [(CourseError("a", "b", "c"), 1, "Error: a: b. Remedy: c."), (KeyboardInterrupt(), 130, "--resume")],
+    [(CourseError("a", "b", "c"), 1, "Error: a: b. Remedy: c."), (KeyboardInterrupt(), 130, "\nInterrupted.")],
     ids=["an error of ours", "an interruption"],
 )
 def test_how_commands_end(monkeypatch, capsys, raised, status, said):
@@ -134,7 +136,31 @@ def test_how_commands_end(monkeypatch, capsys, raised, status, said):
 
     monkeypatch.setattr(build_corpus, "build", fail)
     assert commands.main(["corpus"]) == status
-    assert said in capsys.readouterr().err
+    assert capsys.readouterr().err == f"{said}\n"
+
+
+@pytest.mark.parametrize(("name", "resumes"), [("two-layer", True), ("zero-layer", False)])
+def test_an_interrupted_run_is_told_how_to_go_on_if_it_can(monkeypatch, capsys, tmp_path, name, resumes):
+    def interrupt(*args, **named):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "train", interrupt)
+    monkeypatch.setattr(training, "train_zero_layer", interrupt)
+    assert commands.main(["train", name, "--out", str(tmp_path)]) == 130
+    assert ("--resume" in capsys.readouterr().err) == resumes
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+@pytest.mark.parametrize(
+    ("arguments", "words"), [(["doctor"], r"\N{CHECK MARK} Python 3"), (["progress"], r"\N{WHITE CIRCLE}")]
+)
+def test_what_is_printed_passes_through_a_pipe_of_another_alphabet(root, tmp_path, encoding, arguments, words):
+    (tmp_path / "progress.json").write_text('{"passed": {}}')
+    environment = os.environ | {"PYTHONIOENCODING": encoding, kept.VARIABLE: str(tmp_path / "progress.json")}
+    command = [sys.executable, "-m", "course_utils", *arguments]
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True)
+    said, errors = done.stdout.decode(encoding), done.stderr.decode(encoding)
+    assert words in said and "Traceback" not in errors, errors
 
 
 @pytest.mark.parametrize("name", ["corpus", "notebooks", "progress", "workshop", "results"])

@@ -49,6 +49,11 @@ def test_each_chapter_ends_with_its_own_quiz(root, chapter):
     assert text.count(f'quiz("{chapter}")') == 1
 
 
+def test_the_claims_that_numbers_name_are_not_shown():
+    assert "<!-- 08." in (QUIZZES / "08.json").read_text("utf-8")
+    assert "<!--" not in json.dumps(quiz("08").data) and "!--" not in quiz("08").plain
+
+
 def test_without_javascript_questions_and_reasons_can_be_read():
     figure = quiz("01")
     soup = BeautifulSoup(figure.plain, "html.parser")

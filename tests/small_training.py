@@ -1,4 +1,4 @@
-"""A training run of seconds on a small text, in a process of its own (torchrun starts it in test_training.py).
+"""A training run of seconds on a small text; in a process of its own, torchrun starts it.
 
 python small_training.py OUT TEXT.npy STEPS
 """

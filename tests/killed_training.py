@@ -1,4 +1,4 @@
-"""A training run of seconds in processes that are killed, or that meet a bad disk (test_interruptions.py starts it).
+"""A training run of seconds in processes that are killed, or that meet a bad disk: see unit/test_interruptions.py.
 
 python killed_training.py kill OUT TEXT.npy KILLS SEED     # the run, killed so often, then left to finish
 python killed_training.py once OUT TEXT.npy                # the run, not disturbed
