@@ -41,8 +41,10 @@ $(INSTALLED): requirements.txt pyproject.toml
 	"$(BIN)/python" -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@pwd -P > "$@"
 
-# Cells that have not changed come from a cache; book/_assets/sphinx_ext says what else it depends on.
+# Two chapters run at a time, into a cache from which the build takes their outputs; book/_assets/sphinx_ext says what
+# the cache depends on, and what has not changed is not run again.
 book: $(INSTALLED)
+	"$(BIN)/python" -m tools.execute
 	"$(BIN)/python" "$(BIN)/jupyter-book" build -W -n --keep-going .
 	@echo "The book is ready. Open this file in a browser: $(CURDIR)/_build/html/index.html"
 

@@ -39,8 +39,8 @@ def loss_by_position(model: AnyModel, windows: Pairs, batch: Some = 4) -> Float[
     losses = torch.empty(len(windows), windows.shape[1] - 1, dtype=model.W_E.dtype)
     parts = tqdm(losses.split(batch), desc="loss", leave=False, disable=len(windows) < 1000)
     for rows, tokens in zip(parts, batches, strict=True):
-        logits = model(tokens)[:, :-1].transpose(1, 2)
-        rows.copy_(F.cross_entropy(logits, tokens[:, 1:], reduction="none"))
+        logits, answers = model(tokens)[:, :-1].flatten(0, 1), tokens[:, 1:].flatten()
+        rows.copy_(F.cross_entropy(logits, answers, reduction="none").view(rows.shape))
     return losses
 
 

@@ -374,11 +374,11 @@ def _bigram_gradient(model: AttentionOnlyTransformer, text: Float[Tensor, "d_voc
     dtype = product_dtype(text.device)
     U = model.W_U.to(dtype)
     model.W_U.grad.zero_()
-    for rows in torch.arange(len(text), device=text.device).split(512):
-        says, E = text[rows], model.W_E[rows].to(dtype)
+    for says, rows, gradient in zip(*(each.split(512) for each in (text, model.W_E, model.W_E.grad)), strict=True):
+        E = rows.to(dtype)
         # With respect to the logits it is what the model says less what the text says.
-        error = (E @ U).float().softmax(1).mul_(says.sum(1, keepdim=True)).sub_(says).to(dtype)
-        model.W_E.grad[rows] = (error @ U.T).float()
+        error = (E @ U).softmax(1, dtype=torch.float32).mul_(says.sum(1, keepdim=True)).sub_(says).to(dtype)
+        gradient.copy_(error @ U.T)
         model.W_U.grad.add_(E.T @ error)
 
 

@@ -50,6 +50,11 @@ def pages(root: Path = ROOT) -> list[Path]:
     return [_page(root, name) for name in _entries(yaml.safe_load(toc.read_text("utf-8")))]
 
 
+def cell_limit(root: Path = ROOT) -> int:
+    """Seconds after which a cell is taken to hang: for the site, for the numbers, and in the tests."""
+    return yaml.safe_load((root / "_config.yml").read_text("utf-8"))["execute"]["timeout"]
+
+
 def report(check: bool = False) -> int:
     """Normalise all chapters, or with `check` only say what is wrong; 0 if all have the committed form."""
     paths = chapters()

@@ -22,9 +22,9 @@ def run_chapters(update: bool = False, paths: list[Path] | None = None) -> bool:
         fresh.unlink(missing_ok=True)
     failed = []
     for path in tqdm(notebooks.chapters() if paths is None else paths, desc="chapters"):
-        there = {"metadata": {"path": str(path.parent)}}
+        there, limit = {"metadata": {"path": str(path.parent)}}, notebooks.cell_limit()
         try:
-            client = NotebookClient(nbformat.read(path, 4), timeout=900, kernel_name="python3", resources=there)
+            client = NotebookClient(nbformat.read(path, 4), timeout=limit, kernel_name="python3", resources=there)
             client.execute(env=environment)
         except (CellControlSignal, DeadKernelError) as error:
             print(error)

@@ -9,7 +9,16 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from course_utils.checks.base import Wrong, exercise, normal, require, require_close
+from course_utils.checks.base import (
+    Wrong,
+    close,
+    exercise,
+    normal,
+    require,
+    require_close,
+    require_given,
+    require_shape,
+)
 from course_utils.config import ModelConfig
 from course_utils.model import AttentionOnlyTransformer
 from course_utils.scores import successors
@@ -29,7 +38,7 @@ def order_of_events(answer) -> str:
         low, high = first_and_last[name]
         curves[name] = (tokens, low + (high - low) * way)
     got = answer({name: (tokens.copy(), values.copy()) for name, (tokens, values) in curves.items()})
-    require(got is not None, "The answer is None: does your function return something?")
+    require_given(got)
     require(not isinstance(got, str | dict), "Return a list of names, the earliest first.")
     try:
         got = [str(name) for name in got]
@@ -102,7 +111,7 @@ def smear(answer) -> str:
     own = alpha.sigmoid()[:, None, None]
     before = torch.cat([keys[:, :1], keys[:, :-1]], dim=1)
     want = own * keys + (1 - own) * before
-    _same_shape(got, want, "The smeared keys")
+    require_shape(got, tuple(want.shape), "The tensor of smeared keys", "One for each key.")
     after = torch.cat([keys[:, 1:], keys[:, -1:]], dim=1)
     nothing = torch.cat([torch.zeros_like(keys[:, :1]), keys[:, :-1]], dim=1)
     raw = alpha[:, None, None]
@@ -119,7 +128,7 @@ def smear(answer) -> str:
         "The keys are as they were": keys,
     }
     for told, wrong in mistakes.items():
-        require(not _close(got, wrong), f"{told}.")
+        require(not close(got, wrong), f"{told}.")
     require_close(got, want, "A smeared key", EXACT, "σ(α) of the key itself, 1 − σ(α) of the one before.")
     return "Every key carries the token before it."
 
@@ -130,7 +139,7 @@ def windows_of_step(answer) -> str:
 
     def draw(seed: int, step: int) -> tuple[int, ...]:
         got = answer(seed, step, n_windows, batch)
-        require(got is not None, "The answer is None: does your function return something?")
+        require_given(got)
         got = torch.as_tensor(got)
         require(got.shape == (batch,), f"A step has windows of shape {list(got.shape)}, expected [{batch}].")
         require(
@@ -274,15 +283,3 @@ def _second_peak(tokens, s) -> float | None:
 
 def _sigmoid(x):
     return 1 / (1 + np.exp(-x))
-
-
-def _close(got, want) -> bool:
-    """Equal up to the rounding of 32-bit numbers; a different shape is not close."""
-    got = torch.as_tensor(got)
-    return got.shape == want.shape and bool(torch.allclose(got.double(), want, atol=EXACT, rtol=0))
-
-
-def _same_shape(got, want: torch.Tensor, what: str) -> None:
-    require(got is not None, f"{what} are None: does your function return something?")
-    shape = list(torch.as_tensor(got).shape)
-    require(shape == list(want.shape), f"{what} have shape {shape}, expected {list(want.shape)}.")

@@ -98,7 +98,6 @@ export function render({ model, el }) {
     now = i;
     model.set("token", sources[i]);
     buttons.pick(i < starred ? i : -1);
-    if (i >= starred) buttons.buttons[0].tabIndex = 0;
     said.say("After ", code(words[sources[now]]), `, which the text has ${seen[now].toLocaleString("en")} times:`);
     drawRows();
   }

@@ -65,19 +65,19 @@ export function render({ model, el }) {
     element.style.setProperty("--share", `${100 * Math.max(0, share)}%`);
     return element;
   };
-  const panel = make("div", { class: "ex-edge", "aria-live": "polite", "aria-atomic": "true" });
+  const { element: panel, say } = announcer(make("div", { class: "ex-edge" }));
 
   /** @param {Edge | undefined} edge */
   function tell(edge) {
     for (const [at, line] of lines.entries()) line.classList.toggle("is-shown", shown[at] === edge);
     if (!edge) {
-      panel.replaceChildren(make("p", {}, "No line here: lower the threshold, or switch a kind on."));
+      say(make("p", {}, "No line here: lower the threshold, or switch a kind on."));
       return;
     }
     const { kind, above } = edge;
     const moved = kind === "V" ? "It changes" : "The pattern moves by";
     panel.dataset.kind = kind;
-    panel.replaceChildren(
+    say(
       make("p", {}, make("b", {}, name(edge)), ` by its ${READS[kind]} (${kind}-composition)`),
       make("p", {}, make("span", {}, "The measure"), bar(above / largest)),
       make(
@@ -125,12 +125,8 @@ export function render({ model, el }) {
   }
   const rows = [heads(0), heads(1)];
   function clear() {
-    for (const { pick, buttons } of rows) {
-      pick(-1);
-      buttons[0].tabIndex = 0;
-    }
+    for (const { pick } of rows) pick(-1);
   }
-  clear();
 
   // --- the list of lines ---
 
@@ -215,8 +211,8 @@ export function render({ model, el }) {
     update();
   });
   const max = Math.floor(largest / STEP) * STEP;
-  const say = (/** @type {number} */ value) => `+${value.toFixed(3)}`;
-  const threshold = slider("Threshold", { min: 0, max, step: STEP, value: least, say }, (value) => {
+  const written = (/** @type {number} */ value) => `+${value.toFixed(3)}`;
+  const threshold = slider("Threshold", { min: 0, max, step: STEP, value: least, say: written }, (value) => {
     least = value;
     update();
   });

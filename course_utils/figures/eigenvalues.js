@@ -1,5 +1,5 @@
 // Complex planes of all heads, one of them large; an eigenvalue shows the tokens that its eigenvector moves.
-import { begin, choice, code, controls, draw, make, row, signed, unseen } from "./kit.js";
+import { announcer, begin, choice, code, controls, draw, make, row, signed, unseen } from "./kit.js";
 
 /**
  * @typedef {[real: number, imaginary: number, tokens: number[]]} Value tokens: token, weight, angle; and again
@@ -71,7 +71,7 @@ export function render({ model, el }) {
   const plane = draw("svg", { viewBox: "-5 -5 10 10", class: "ex-plane", "aria-hidden": "true" });
   const ring = draw("g");
   const list = make("div", { class: "ex-list" });
-  const panel = make("div", { class: "ex-vector", "aria-live": "polite", "aria-atomic": "true" });
+  const { element: panel, say } = announcer(make("div", { class: "ex-vector" }));
   let pick = (/** @type {number} */ _) => {};
   const current = () => heads[at][kind].values;
 
@@ -102,7 +102,7 @@ export function render({ model, el }) {
       const end = y ? `${turn}\u00b0`.replace("-", "\u2212") : turn ? "other end" : "one end";
       lines.push(make("li", {}, code(names[token]), bar, needle, make("small", {}, end)));
     }
-    panel.replaceChildren(
+    say(
       make("p", {}, make("b", {}, `\u03bb = ${number(value)}`)),
       make("p", { class: "ex-what" }, what),
       make("ol", {}, ...lines),

@@ -1,5 +1,5 @@
 // Induction heads as they form: loss, scores and a head's pattern, at one moment of training after another.
-import { announcer, begin, choice, code, controls, draw, make, percent, row, slider, toggle, unpack } from "./kit.js";
+import { aloud, begin, choice, code, controls, draw, make, percent, row, slider, toggle, unpack } from "./kit.js";
 
 /**
  * Numbers over time: at `measured` and, of patterns, at `moments`, both in million tokens seen.
@@ -59,8 +59,8 @@ export function render({ model, el }) {
   const pattern = draw("svg", { class: "ex-pattern", "aria-hidden": "true" });
   const share = make("p", { class: "ex-share" });
   const strip = make("div", { class: "ex-strip" });
-  const looks = make("p", { class: "ex-looks", "aria-live": "polite" });
-  const { element: said, say } = announcer();
+  const looks = make("p", { class: "ex-looks" });
+  const said = make("p", { class: "ex-said" });
   const heads = make("span", { class: "ex-heads" });
   const play = make("button", { type: "button" }, "Play");
   const time = make("span", { class: "ex-time" });
@@ -219,6 +219,7 @@ export function render({ model, el }) {
     most.forEach((i, place) => {
       looks.append(place ? ", " : "", `${i} `, code(run.tokens[i]), ` ${percent(attention(query, i))}`);
     });
+    if (!playing) aloud(looks); // a voice could not keep up
   }
 
   function show() {
@@ -231,11 +232,12 @@ export function render({ model, el }) {
       time.textContent = `${shown(run.moments[at], 2)} M tokens`;
       input.setAttribute("aria-valuetext", time.textContent);
       const [loss, previous, prefix, context] = charts.map(({ value }) => value.textContent);
-      say(
+      said.replaceChildren(
         `Step ${run.steps[at]}: loss ${loss}, previous-token ${previous}, prefix matching ${prefix}, ` +
           `in-context ${context}`,
         ` (measured at ${shown(run.measured[nearest()], 2)}\u00a0M).`,
       );
+      if (!playing) aloud(said);
     }
   }
 
@@ -297,7 +299,6 @@ export function render({ model, el }) {
     clearTimeout(playing);
     playing = 0;
     play.textContent = "Play";
-    for (const place of [said, looks]) place.setAttribute("aria-live", "polite");
   }
 
   function wait() {
@@ -321,7 +322,6 @@ export function render({ model, el }) {
   play.addEventListener("click", () => {
     if (playing) return pause();
     play.textContent = "Pause";
-    for (const place of [said, looks]) place.setAttribute("aria-live", "off"); // a voice could not keep up
     if (moment() === run.moments.length - 1) go(0);
     wait();
   });

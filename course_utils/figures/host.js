@@ -1,23 +1,24 @@
-// Starts the figure in whose output this script stands; run as soon as the page reaches it.
-(() => {
-  const name = "EXPLORABLE";
-  /** @typedef {HTMLElement & { started?: boolean }} Root */
-  /** @type {NodeListOf<Root>} */
-  const all = document.querySelectorAll(`[data-explorable="${name}"]`);
-  const shown = [...all];
-  /** @type {Root | null | undefined} */
-  const here = document.currentScript?.closest("[data-explorable]");
-  const root = here || shown.find((other) => !other.started);
-  if (!root || root.started) return;
+// Starts the figure in whose output this script stands, as soon as the page reaches it.
+// The host puts the figure's module before this text, in place of the import.
+import { render } from "./quiz.js";
+
+/** @typedef {HTMLElement & { started?: boolean }} Root */
+/** @type {Root | null | undefined} */
+const here = document.currentScript?.closest("[data-explorable]");
+const root =
+  here ||
+  [.../** @type {NodeListOf<Root>} */ (document.querySelectorAll('[data-figure="FIGURE"]'))].find(
+    (other) => !other.started,
+  );
+if (root && !root.started) {
   root.started = true;
-  root.id = shown.indexOf(root) > 0 ? `${name}-${shown.indexOf(root) + 1}` : name;
+  const name = root.dataset.explorable;
+  const place = [...document.querySelectorAll(`[data-explorable="${name}"]`)].indexOf(root);
+  root.id = `${name}${place > 0 ? `-${place + 1}` : ""}`;
   // In a page that a browser saved, the figure was saved too.
   for (const old of root.querySelectorAll(":scope > .ex-figure")) old.remove();
-  root.dataset.state = "starting"; // the style keeps the figure's place free
 
-  /** @param {string} type */
-  const read = (type) => root.querySelector(`script[type="${type}"]`)?.textContent || "";
-  const values = JSON.parse(read("application/json"));
+  const values = JSON.parse(root.querySelector('script[type="application/json"]')?.textContent || "");
   const target = new EventTarget();
   const model = {
     get: (/** @type {string} */ key) => values[key],
@@ -30,19 +31,15 @@
     save_changes: () => {},
   };
 
-  const address = URL.createObjectURL(new Blob([read("text/plain")], { type: "text/javascript" }));
   const el = document.createElement("div");
   el.className = "ex-figure";
-  import(address)
-    .then(({ render }) => {
-      root.prepend(el);
-      root.dataset.state = "ready";
-      return render({ model, el });
-    })
-    .catch((error) => {
-      el.remove();
-      delete root.dataset.state; // the plain version shows again
-      console.error(error);
-    })
-    .finally(() => URL.revokeObjectURL(address));
-})();
+  root.prepend(el);
+  root.dataset.state = "ready"; // the style hides the plain version
+  try {
+    render({ model, el });
+  } catch (error) {
+    el.remove();
+    delete root.dataset.state; // the plain version shows again
+    console.error(error);
+  }
+}

@@ -7,6 +7,7 @@ import base64
 import hashlib
 import html
 import json
+import posixpath
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +23,9 @@ from course_utils.corpus import Ids, Tokenizer
 from course_utils.errors import CourseError
 
 HERE = Path(__file__).parent
-IMPORT = re.compile(r'^import \{[^}]*\} from "\./kit\.js";\n', re.M)
+IMPORT = re.compile(r'^import \{[^}]*\} from "(\.[^"]+)";\n', re.M)
+EXPORT = re.compile(r"^export (?=const|function|async function|class)", re.M)
+COMMENT = re.compile(r"^ *(//[^\n]*|/\*(?:(?!\*/).)*\*/)\n", re.M | re.S)  # that has its lines for itself
 
 
 Texts = Annotated[Sequence[str], FILLED, "list the tokens; tokenizer.show(id) for an id"]
@@ -49,10 +52,15 @@ class Explorable:
 
     @property
     def module(self) -> str:
-        """The figure's ES module, what it imports from kit.js included."""
-        own = _file(f"{self.name}.js")
-        kit = re.sub(r"^export (?=const|function)", "", _file("kit.js"), flags=re.M)
-        return kit + IMPORT.sub("", own) if IMPORT.search(own) else own
+        """The figure's ES module, with what it imports."""
+        return joined(f"{self.name}.js")
+
+    @property
+    def script(self) -> str:
+        """The figure as one classic script: a page needs no policy for it beyond that for scripts as such."""
+        own = re.sub(r"^export (default .*\n|(?=function))", "", self.module, flags=re.M)
+        start = COMMENT.sub("", IMPORT.sub("", _file("host.js"))).replace("FIGURE", self.name)
+        return f'(() => {{\n"use strict";\n{own}{{\n{start}}}\n}})();\n'
 
     @property
     def style(self) -> str:
@@ -71,10 +79,10 @@ class Explorable:
             f'<div class="course-explorable mathjax_ignore tex2jax_ignore" data-explorable="{name}" '
             f'data-figure="{self.name}">'
             f"\n<style>\n{self.style}</style>\n"
-            f'<div class="ex-baseline">\n{self.plain}\n</div>\n'
             f'<script type="application/json">{data}</script>\n'
-            f'<script type="text/plain">\n{self.module}</script>\n'
-            f"<script>\n{_file('host.js').replace('EXPLORABLE', name)}</script>\n</div>"
+            f"<script>\n{self.script}</script>\n"
+            # After the script: where scripts run, it is never seen, and nothing moves.
+            f'<div class="ex-baseline">\n{self.plain}\n</div>\n</div>'
         )
 
     def widget(self):
@@ -88,6 +96,17 @@ class Explorable:
         traits = {key: traitlets.Any(value).tag(sync=True) for key, value in self.data.items()}
         says = {"__repr__": lambda _: f"{self!r}.widget()"}
         return type("Live", (anywidget.AnyWidget,), {"_esm": self.module, "_css": self.style, **traits, **says})()
+
+
+def joined(name: str, known: set[str] | None = None) -> str:
+    """A module of this folder with all that it imports, each once and before it is used, as one text; no comments."""
+    own, before, known = _file(name), "", set() if known is None else known
+    for found in IMPORT.finditer(own):
+        other = posixpath.normpath(posixpath.join(posixpath.dirname(name), found[1]))
+        if other not in known:
+            known.add(other)
+            before += EXPORT.sub("", joined(other, known))
+    return before + COMMENT.sub("", IMPORT.sub("", own)).lstrip()
 
 
 def _file(name: str) -> str:

@@ -1,5 +1,5 @@
 // An induction head at work, step by step.
-import { begin, code, draw, make, percent, unseen } from "./kit.js";
+import { aloud, begin, code, draw, make, percent, unseen } from "./kit.js";
 
 /**
  * @typedef {object} Step
@@ -111,7 +111,7 @@ export function render({ model, el }) {
     make("label", {}, "Speed", speed),
   );
 
-  const words = make("div", { class: "ex-now", "aria-live": "off", "aria-atomic": "true" });
+  const words = make("div", { class: "ex-now" });
   const places = steps.map((step, i) =>
     make("div", { "aria-hidden": "true" }, ...panel(step, i, steps.length, tokens)),
   );
@@ -251,6 +251,7 @@ export function render({ model, el }) {
   function show() {
     const i = present();
     words.replaceChildren(...panel(steps[i], i, steps.length, tokens));
+    if (!playing) aloud(words); // a voice that reads would never catch up
     slider.value = String(i + 1);
     const said = `${i + 1} of ${steps.length}: ${steps[i].at} ${tokens[steps[i].at]}`;
     slider.setAttribute("aria-valuetext", said);
@@ -289,7 +290,6 @@ export function render({ model, el }) {
   /** @param {number} i */
   function byHand(i) {
     pause();
-    words.setAttribute("aria-live", "polite");
     go(i);
   }
 
@@ -298,7 +298,6 @@ export function render({ model, el }) {
       pause();
     } else if (last > 0) {
       play.textContent = "Pause";
-      words.setAttribute("aria-live", "off"); // a voice that reads would never catch up
       wait();
       if (present() === last) go(0);
     }

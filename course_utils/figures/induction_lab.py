@@ -4,6 +4,7 @@ import base64
 import json
 import re
 import shutil
+import zlib
 from pathlib import Path
 from typing import Annotated
 
@@ -12,13 +13,11 @@ import torch
 from course_utils.checked import FILLED, checked
 from course_utils.checkpoints import SHIPPED, WEIGHTS, load_card, load_model
 from course_utils.corpus import VOCABULARIES, load_tokenizer, read, token_counts
-from course_utils.figures.host import HERE, Explorable, code, table, visible
+from course_utils.figures.host import EXPORT, Explorable, code, joined, table, visible
 from course_utils.interventions import run_without
 from course_utils.roles import LEAST, heads_of
 
-WORKER = ("tokenizer", "model", "worker")  # modules of lab/, in the order in which they are joined
-PART = 3 * 2**18  # bytes of weights in one script: a text of 1 MiB
-# What a reader should know of the two-layer model's heads. A test measures it.
+PART = 3 * 2**18  # bytes of weights that are checked at a time, and in one script: a text of 1 MiB
 REPEATED = 20  # random words, twice
 CODE = """class Kettle:
     def __init__(self, volume, lid):
@@ -45,6 +44,7 @@ def induction_lab(files: Annotated[str, FILLED, 'use "../_static/lab"'] = "../_s
     data = {
         "files": files,
         "models": [_model(name) for name in reversed(SHIPPED)],
+        "part": PART,
         "tokenizer": tokenizer_data(),
         "worker": worker_source(),
         "words": words,
@@ -77,10 +77,8 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 def worker_source() -> str:
-    """The modules of lab/ as one classic script, for a worker."""
-    modules = [(HERE / "lab" / f"{name}.js").read_text("utf-8") for name in WORKER]
-    joined = re.sub(r'^import \{[^}]*\} from "\./\w+\.js";\n', "", "\n".join(modules), flags=re.M)
-    return re.sub(r"^export (?=const|function|class)", "", joined, flags=re.M)
+    """lab/worker.js as a classic script, for a worker."""
+    return EXPORT.sub("", joined("lab/worker.js"))
 
 
 def tokenizer_data() -> dict:
@@ -137,16 +135,17 @@ def _path() -> tuple[tuple[int, int], tuple[int, int]]:
 
 
 def _model(name: str) -> dict:
-    size = (WEIGHTS / f"{name}.safetensors").stat().st_size
-    card = load_card(name)
-    config = card["config"]
+    weights, card = (WEIGHTS / f"{name}.safetensors").read_bytes(), load_card(name)
+    config, tokenizer = card["config"], load_tokenizer()
+    longest = max(len(tokenizer.decode([token]).encode()) for token in range(tokenizer.d_vocab))
     return {
         "name": name,
-        "bytes": size,
-        "parts": -(-size // PART),
+        "bytes": len(weights),
+        "sums": [zlib.crc32(weights[start : start + PART]) for start in range(0, len(weights), PART)],
         "layers": config["n_layers"],
         "heads": config["n_heads"],
         "context": config["n_ctx"],
+        "longest": config["n_ctx"] * longest,
         "kinds": {f"{layer}.{head}": role for role in LEAST for layer, head in heads_of(card, role)},
     }
 

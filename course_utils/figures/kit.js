@@ -12,6 +12,9 @@
 /** @typedef {{ bits: 8 | 16, low: number, high: number, shape: number[], data: string }} Packed */
 
 const SVG = "http://www.w3.org/2000/svg";
+const QUIET = 500; // milliseconds without a change, after which words are read aloud
+/** In a figure's live region: what has changed and waits to be read. @type {WeakMap<Element, Set<HTMLElement>>} */
+const waiting = new WeakMap();
 
 /**
  * @param {Element} element
@@ -89,14 +92,34 @@ export function begin(el, ...children) {
   frame.addEventListener("keydown", (event) => {
     if (!event.altKey && !event.ctrlKey && !event.metaKey) event.stopPropagation();
   });
+  // The one place of a figure that is read aloud. It comes later: what stands there from the start is no news.
+  setTimeout(() => frame.append(make("div", { class: "ex-hidden", "aria-live": "polite", "aria-atomic": "true" })));
   return frame;
 }
 
-/** A place whose text is read aloud when it changes. */
-export function announcer() {
-  const element = make("p", { class: "ex-said", "aria-live": "polite", "aria-atomic": "true" });
+/** Has what an element says read aloud, with all else that changes meanwhile. @param {HTMLElement} element */
+export function aloud(element) {
+  const live = /** @type {HTMLElement | null | undefined} */ (
+    element.closest(".ex-figure")?.querySelector(":scope > [aria-live]")
+  );
+  if (!live) return;
+  const changed = (waiting.get(live) || new Set()).add(element);
+  waiting.set(live, changed);
+  clearTimeout(Number(live.dataset.timer));
+  const read = () => {
+    live.replaceChildren(...[...changed].map((each) => make("p", {}, each.innerText)));
+    changed.clear();
+  };
+  live.dataset.timer = String(window.setTimeout(read, QUIET));
+}
+
+/** A place for words that are read aloud when they change. @param {HTMLElement} [element] */
+export function announcer(element = make("p", { class: "ex-said" })) {
   /** @param {...(Node | string)} words */
-  const say = (...words) => element.replaceChildren(...words);
+  const say = (...words) => {
+    element.replaceChildren(...words);
+    aloud(element);
+  };
   return { element, say };
 }
 
@@ -156,7 +179,7 @@ export function slider(name, { min, max, step, value, say = String }, onChange) 
 }
 
 /**
- * Buttons in a row, one stop for the Tab key: arrow keys, Home and End move within. One of them is picked.
+ * Buttons in a row, one stop for the Tab key: arrow keys, Home and End move within. One of them is picked, or none: -1.
  * `onShow` hears of the button under pointer or focus and, when both have left, of the picked one;
  * `onPick` of a click, Enter or Space.
  * @param {string} name
@@ -169,17 +192,27 @@ export function row(name, contents, { picked = 0, onShow = () => {}, onPick = ()
   /** @param {number} i */
   const pick = (i) => {
     picked = i;
-    buttons.forEach((button, j) => {
-      button.setAttribute("aria-pressed", String(j === i));
-      button.tabIndex = j === i ? 0 : -1;
-    });
+    for (const [j, button] of buttons.entries()) button.setAttribute("aria-pressed", String(j === i));
+    stop();
+  };
+  /** The Tab key stops at the button in focus, else at the picked one. */
+  const stop = () => {
+    const focused = buttons.indexOf(/** @type {HTMLButtonElement} */ (document.activeElement));
+    const at = focused < 0 ? Math.max(picked, 0) : focused;
+    for (const [j, button] of buttons.entries()) button.tabIndex = j === at ? 0 : -1;
   };
   /** @param {Event} event */
   const at = ({ target }) => buttons.findIndex((button) => button.contains(/** @type {Node} */ (target)));
   element.addEventListener("pointerover", (event) => at(event) >= 0 && onShow(at(event)));
   element.addEventListener("pointerleave", () => onShow(picked));
-  element.addEventListener("focusin", (event) => at(event) >= 0 && onShow(at(event)));
-  element.addEventListener("focusout", () => onShow(picked));
+  element.addEventListener("focusin", (event) => {
+    stop();
+    if (at(event) >= 0) onShow(at(event));
+  });
+  element.addEventListener("focusout", () => {
+    setTimeout(stop); // when the focus has arrived where it goes
+    onShow(picked);
+  });
   element.addEventListener("click", (event) => {
     const i = at(event);
     if (i < 0) return;

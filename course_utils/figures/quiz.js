@@ -1,5 +1,5 @@
 // A quiz: each answer gets its reason at once. Nothing is stored or sent.
-import { announcer, begin, code, make } from "./kit.js";
+import { announcer, begin, code, make, unseen } from "./kit.js";
 
 /**
  * @typedef {{ text: string, right: boolean, because: string }} Answer
@@ -22,10 +22,18 @@ export function render({ model, el }) {
     reason.say("\u00a0");
     const buttons = answers.map((answer) => {
       const mark = make("span", { class: "ex-verdict", "aria-hidden": "true" });
-      const button = make("button", { type: "button" }, mark, make("span", {}, ...words(answer.text)));
+      const verdict = unseen("");
+      const button = make(
+        "button",
+        { type: "button", "aria-pressed": "false" },
+        mark,
+        make("span", {}, verdict, ...words(answer.text)),
+      );
       button.addEventListener("click", () => {
         mark.textContent = answer.right ? "\u2713" : "\u2717";
         button.dataset.right = String(answer.right);
+        button.setAttribute("aria-pressed", "true");
+        verdict.textContent = answer.right ? "Right: " : "Not this one: ";
         reason.say(make("b", {}, answer.right ? "Right. " : "Not this one. "), ...words(answer.because));
         if (answer.right) solved.add(number);
         tell();

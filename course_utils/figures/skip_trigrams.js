@@ -1,5 +1,5 @@
 // One source: who looks at it, what it raises; two pairs, and the two that these force.
-import { begin, choice, code, controls, make, unseen } from "./kit.js";
+import { announcer, begin, choice, code, controls, make, unseen } from "./kit.js";
 
 /**
  * @typedef {[i: number, j: number]} Cell
@@ -24,7 +24,7 @@ export function render({ model, el }) {
     return element;
   };
   const place = make("div", { class: "ex-grid" });
-  const panel = make("div", { class: "ex-forced", "aria-live": "polite", "aria-atomic": "true" });
+  const { element: panel, say } = announcer(make("div", { class: "ex-forced" }));
   const sources = make("span", { class: "ex-pick" });
 
   /** @type {Map<HTMLButtonElement, Cell>} */
@@ -49,7 +49,7 @@ export function render({ model, el }) {
     const [p, q] = pairs;
     if (!square) {
       const what = "These two share a destination or an output: choose two that share neither.";
-      panel.replaceChildren(make("p", {}, what));
+      say(make("p", {}, what));
       return;
     }
     /** @type {[Cell, Cell]} */
@@ -72,7 +72,7 @@ export function render({ model, el }) {
           "Neither of these ever occurs in the text: a bug.",
         ][none]
       : "Not every pair that you raise occurs in the text itself. Try others.";
-    panel.replaceChildren(
+    say(
       make("p", {}, "You raise"),
       make("ul", {}, one(p), one(q)),
       make("p", {}, "Of the same four factors, so raised as well"),

@@ -3,14 +3,14 @@
 import datetime
 
 import pytest
+from any_figure import TELEPHONE, AnyFigure
 from hostile import HOSTILE
-from visits import Visit, reserved_height, watch_shifts
+from visits import Visit
 
 from course_utils.figures import induction_at_work_figure, visible
 
 pytestmark = pytest.mark.browser
 
-TELEPHONE = 360
 TOKENS = "<|start|> def ·read ( ·path ) : ↵ return ·open ( ·path ) . read ( ) ↵ ↵ def ·write ( ·path ) : ↵ x".split()
 STEPS = [
     {"at": 19, "look": [[2, 0.5], [0, 0.31]], "carried": [[2, 1, 0.97]], "copied": "·read",
@@ -21,16 +21,6 @@ STEPS = [
      "right": True, "caption": "B " * 120},
     {"at": 24, "look": [[7, 0.8]], "carried": [[7, 6, 1.0]], "copied": "↵", "right": True, "caption": "D"},
 ]  # fmt: skip
-PAGE = """<!doctype html><html lang="en" data-theme="{theme}"><meta charset="utf-8"><title>Figures</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<style>html {{ font: 16px sans-serif; background: {ground}; color: {ink} }} body {{ margin: 0.6rem }}</style>
-<main><h1>Figures</h1>{body}<p id="after">After the figures.</p></main></html>"""
-GROUNDS = {"light": ("#fff", "#1c2529"), "dark": ("#101416", "#dbe3e6")}
-
-
-def page_of(*bodies: str, theme="light") -> str:
-    ground, ink = GROUNDS[theme]
-    return PAGE.format(theme=theme, ground=ground, ink=ink, body="\n".join(bodies))
 
 
 def hostile_figure():
@@ -41,14 +31,10 @@ def hostile_figure():
     return induction_at_work_figure(HOSTILE, steps)
 
 
-@pytest.fixture
-def folder(tmp_path):
-    work, hostile = induction_at_work_figure(TOKENS, STEPS)._repr_html_(), hostile_figure()._repr_html_()
-    for theme in GROUNDS:
-        (tmp_path / f"{theme}.html").write_text(page_of(work, hostile, theme=theme), "utf-8")
-    (tmp_path / "twice.html").write_text(page_of(work, work), "utf-8")
-    (tmp_path / "empty.html").write_text(page_of('<div id="output"></div>'), "utf-8")
-    return tmp_path
+@pytest.fixture(scope="module")
+def folder(pages_of):
+    work = induction_at_work_figure(TOKENS, STEPS)
+    return pages_of(light=[work, hostile_figure()], twice=[work, work], empty=['<div id="output"></div>'])
 
 
 class Shown:
@@ -213,7 +199,9 @@ def test_playing(visit, folder, motion):
     assert shown.step() == 0
     clock.run_for(3010)
     assert shown.step() == 1
-    assert shown.words.get_attribute("aria-live") == "off"
+    clock.run_for(1000)
+    live = shown.figure.locator("[aria-live]")
+    assert live.inner_text() == "", "a voice that reads would never catch up"
     moves = shown.stage.evaluate("stage => stage.getAnimations({ subtree: true }).length > 0")
     assert moves == (motion == "no-preference")
     shown.button("Pause").click()
@@ -224,8 +212,8 @@ def test_playing(visit, folder, motion):
     clock.run_for(1210)
     assert shown.step() == 2
     shown.button("Back").click()  # a hand on it stops it
-    assert shown.words.get_attribute("aria-live") == "polite"
     clock.run_for(20_000)
+    assert live.inner_text().startswith("Step 2 of 4")
     assert shown.step() == 1
     shown.button("Play").click()
     clock.run_for(20_000)
@@ -253,38 +241,6 @@ def test_hostile_texts_are_shown_as_they_are(visit, folder):
     assert shown.figure.locator("img, b, a, iframe, svg svg").count() == 0
     assert shown.page.evaluate("window.hacked") is None
     assert (visited.outside, visited.errors) == ([], [])
-
-
-@pytest.mark.parametrize("theme", GROUNDS)
-def test_accessible_and_fits(visit, folder, theme):
-    visited = visit(folder.as_uri(), scheme=theme)
-    shown = Shown(visited, f"{theme}.html")
-    shown.button("Forward").click()
-    shown.page.wait_for_timeout(1500)  # marks appear over time
-    assert visited.violations() == []
-    for width in (TELEPHONE, 320):  # 320: what is left of 1280 pixels at 400 %
-        shown.page.set_viewport_size({"width": width, "height": 740})
-        shown.page.wait_for_timeout(100)
-        assert shown.page.evaluate("document.documentElement.scrollWidth") <= width
-        assert shown.page.locator(".ex-stage").evaluate_all("all => all.every(e => e.scrollWidth <= e.clientWidth)")
-    assert visited.violations() == [], "telephone"
-    assert visited.errors == []
-
-
-@pytest.mark.parametrize("width", [1280, TELEPHONE])
-def test_nothing_moves_when_it_starts_or_steps(visit, folder, width):
-    visited = visit(folder.as_uri(), width=width)
-    watch_shifts(visited.page)
-    shown = Shown(visited, "light.html")
-    height = "() => document.querySelector('.course-explorable').getBoundingClientRect().height"
-    started = shown.page.evaluate(height)
-    for _ in STEPS[1:]:
-        shown.button("Forward").click()
-        assert shown.page.evaluate(height) == started
-    shown.page.wait_for_timeout(300)
-    assert shown.page.evaluate("window.shift") < 0.01
-    reserved = reserved_height(shown.figure)
-    assert abs(reserved - started) < 48
 
 
 def test_the_same_figure_twice(visit, folder):
@@ -342,11 +298,24 @@ def test_without_javascript(without_javascript, folder):
 
 
 def test_the_plain_version_shows_again_when_the_module_fails(visit, folder):
-    text = (folder / "light.html").read_text("utf-8").replace("export function render", "export function broken")
-    text = text.replace("export default", "// ")
-    (folder / "broken.html").write_text(text, "utf-8")
+    text = (folder / "light.html").read_text("utf-8")
+    (folder / "broken.html").write_text(text.replace("model.get(", "model.nothing("), "utf-8")
     visited = visit(folder.as_uri(), width=TELEPHONE)
     page = visited.open("broken.html")
     page.locator(".ex-words").first.wait_for()
     assert_plain(page)
     assert visited.errors, "and the console says why"
+
+
+class TestAnyFigure(AnyFigure):
+    plain = ".ex-tokens code"
+    start = ".ex-controls button"
+    keys = ("ArrowRight", "ArrowLeft")
+    marks = {"li.is-present": 3, "li.is-same": 3, "path.ex-look": 3, "path.ex-carried": 3, ".ex-mark.ex-look": 3,
+             ".ex-legend .ex-look": 3, ".ex-legend .ex-carried": 3, ".ex-legend .is-copied": 3}  # fmt: skip
+
+    def touch(self, page):
+        for _ in STEPS[1:]:
+            page.get_by_role("button", name="Forward").first.click()
+            yield
+        page.wait_for_timeout(1500)  # marks appear over time

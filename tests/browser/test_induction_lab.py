@@ -1,19 +1,26 @@
 """The induction lab in a real browser: its numbers are PyTorch's, and its controls do what they say."""
 
+import functools
+import http.server
 import random
 import sys
+import threading
+import time
 import unicodedata
+import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from any_figure import GROUNDS, TELEPHONE, page_of
 from hostile import HOSTILE
-from test_figures_live import GROUNDS, TELEPHONE, page_of
-from visits import serve
+from visits import QuietHandler, serve
 
 from course_utils.checkpoints import load_model
 from course_utils.corpus import documents, load_text, load_tokenizer
 from course_utils.figures import induction_lab
+from course_utils.figures.host import EXPORT, joined
 from course_utils.figures.induction_lab import losses, repeated_pairs, ship, tokenizer_data, worker_source
 from course_utils.interventions import run_without
 
@@ -24,20 +31,31 @@ TEXT = "def read(path):\n    return open(path).read()\n\n\ndef read(path):\n"
 IDS = [TOKENIZER.start_id, *TOKENIZER.encode(TEXT)]
 # The same modules, run by the page: numbers in bulk, which no reader asks for.
 NUMBERS = """<!doctype html><title>Numbers</title><script>{source};
-window.lab = {{ Tokenizer, Model, Run, half, predictions }};
+window.lab = {{ Tokenizer, Model, Run, crc32, half, predictions }};
 const bytes = async name => (await fetch(name)).arrayBuffer();
 const model = async name => new Model(await bytes(`lab/${{name}}.safetensors`));
 const apart = (a, b) => a.reduce((most, x, i) => Math.max(most, Math.abs(x - b[i])), a.length === b.length ? 0 : NaN);
 </script>"""
+# A worker that fails, dies or takes its time when the text says so.
+HINDERED = """
+const fine = answers.run;
+answers.run = (message) => {
+  if (message.text.includes("FAIL")) throw new Error("made to fail");
+  if (message.text.includes("DIE")) setTimeout(() => { throw new Error("made to die"); });
+  for (const end = performance.now() + (message.text.includes("SLOW") ? 1000 : 0); performance.now() < end; );
+  fine(message);
+};"""
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lab")
     ship(folder / "lab")
-    html = induction_lab("lab")._repr_html_()
+    figure = induction_lab("lab")
     for theme in GROUNDS:
-        (folder / f"{theme}.html").write_text(page_of(html, theme=theme), "utf-8")
+        (folder / f"{theme}.html").write_text(page_of(figure._repr_html_(), theme=theme), "utf-8")
+    figure.data["worker"] += HINDERED
+    (folder / "hindered.html").write_text(page_of(figure._repr_html_()), "utf-8")
     (folder / "numbers.html").write_text(NUMBERS.format(source=worker_source()), "utf-8")
     return folder
 
@@ -46,6 +64,28 @@ def folder(tmp_path_factory):
 def address(folder):
     with serve(folder) as address:
         yield address
+
+
+class SlowHandler(QuietHandler):
+    """Weights at 6 MB a second."""
+
+    def copyfile(self, source, outputfile):
+        while block := source.read(60_000):
+            outputfile.write(block)
+            time.sleep(0.01 if self.path.endswith(".safetensors") else 0)
+
+
+@pytest.fixture(params=["http", "file"])
+def home(request, folder):
+    """The lab from a slow server, and from the disk."""
+    if request.param == "file":
+        yield folder.as_uri()
+        return
+    handler = functools.partial(SlowHandler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
 
 
 @pytest.fixture
@@ -103,11 +143,45 @@ def test_tokens_of_ten_thousand_lines(numbers):
     given = lines()
     wanted = [TOKENIZER.encode(line) for line in given]
     got = numbers.evaluate(
-        "([data, lines]) => { const it = new lab.Tokenizer(data); return lines.map(line => it.encode(line)); }",
+        "([data, lines]) => { const it = new lab.Tokenizer(data); return lines.map(line => it.encode(line).ids); }",
         [tokenizer_data(), given],
     )
     wrong = [line for line, mine, its in zip(given, wanted, got, strict=True) if mine != its]
     assert (wrong[:5], len(given) >= 10_000) == ([], True)
+
+
+def test_long_texts_are_cut_into_tokens_at_once(numbers):
+    """Pieces without an end too, which once took the square of their length; and no more is read than is wanted."""
+    draw = random.Random(1)
+    given = [
+        "-" * 9000,
+        "x" * 9000,
+        " " * 9000,
+        "-=" * 4500,
+        "".join(draw.choices("abcdefghijklmnopqrstuvwxyzABC", k=9000)),
+    ]
+    for text in given:
+        ids, seconds = numbers.evaluate(
+            """([data, text]) => {
+            const it = new lab.Tokenizer(data), start = performance.now();
+            return [it.encode(text).ids, (performance.now() - start) / 1000];
+        }""",
+            [tokenizer_data(), text],
+        )
+        assert ids == TOKENIZER.encode(text) and seconds < 1.5, text[:5]
+    prose = TOKENIZER.decode(documents(load_text("validation"))[0])[:20_000] + "-" * 100_000
+    wanted = TOKENIZER.encode(prose)
+    for most in (1, 2, 100, 255):
+        got = numbers.evaluate(
+            "([data, text, most]) => new lab.Tokenizer(data).encode(text, most)", [tokenizer_data(), prose, most]
+        )
+        assert got["ids"][:most] == wanted[:most] and len(got["ids"]) < most + 20
+        assert TOKENIZER.encode(prose[: got["end"]])[:most] == wanted[:most] and got["end"] < 10 * most + 20
+
+
+def test_checksums(numbers):
+    for data in (b"", b"123456789", bytes(range(256)) * 9):
+        assert numbers.evaluate("bytes => lab.crc32(Uint8Array.from(bytes))", list(data)) == zlib.crc32(data)
 
 
 def test_tokens_are_shown_alike(numbers):
@@ -201,6 +275,7 @@ class Lab:
         self.visited, self.page = visited, visited.open(name)
         self.frame = self.page.locator(".ex-figure")
         self.tell, self.area = self.page.locator(".lab-tell"), self.page.get_by_label("Text", exact=True)
+        self.door, self.model = self.page.locator(".lab-door"), self.page.get_by_role("combobox", name="Model")
         if load:
             self.page.get_by_role("button", name="Load the model (8.8").click()
             self.settled()
@@ -210,6 +285,30 @@ class Lab:
         self.page.locator(".lab-tell", has_text=words).wait_for()
         self.page.wait_for_timeout(60)
 
+    def at_rest(self):
+        self.page.wait_for_function("""() => {
+            const [door, results] = ['.lab-door', '.lab-results'].map((name) => document.querySelector(name));
+            return door.hidden ? results.getAttribute('aria-busy') === 'false' : !door.querySelector('button').hidden;
+        }""")
+
+    def shown(self) -> dict:
+        """All that can be seen, but for the line that says what was done last."""
+        return self.page.evaluate("""() => {
+            const all = (what, read) => [...document.querySelectorAll(`.lab ${what}`)].map(read);
+            const texts = (what) => all(what, (each) => each.checkVisibility() && each.innerText);
+            const style = (name) => (each) => each.style.getPropertyValue(name);
+            return {
+                chosen: all('select', (each) => each.value), text: document.querySelector('.lab textarea').value,
+                texts: ['.lab-door', '.lab-sums', '.lab-strip button', '.lab-panel', '.lab-layer', '.lab-paths']
+                    .map(texts),
+                pressed: all('[aria-pressed]', (each) => each.getAttribute('aria-pressed')),
+                on: all('[aria-checked]', (each) => each.getAttribute('aria-checked')),
+                off: all('.lab-head', (each) => each.classList.contains('lab-off')),
+                shares: all('.lab-strip button', style('--share')), losses: all('.lab-strip button', style('--loss')),
+                pictures: all('canvas', (each) => each.checkVisibility() && each.toDataURL()),
+            };
+        }""")
+
     def losses(self) -> list[list[str]]:
         """Of all tokens, of pairs seen before, and of the rest: number, everything on, switched."""
         return [row.locator("td").all_text_contents() for row in self.page.locator(".lab-sums tbody tr").all()]
@@ -217,17 +316,19 @@ class Lab:
     def switch(self, name: str):
         return self.page.get_by_role("switch", name=f"Head {name}", exact=False).first
 
-    def wait_losses(self, text: str, **off):
+    def wait_losses(self, text: str, model="two-layer", **off):
         """Waits until the table has PyTorch's losses."""
-        whole, now = losses("two-layer", text), losses("two-layer", text, **off)
+        whole, now = losses(model, text), losses(model, text, **off)
         shown = [[f"{x:.2f}".replace("nan", "\u2013") for x in pair] for pair in zip(whole, now, strict=True)]
         if not off:
             shown = [[x, "\u2013"] for x, _ in shown]
         self.page.wait_for_function(
-            """wanted => JSON.stringify([...document.querySelectorAll('.lab-sums tbody tr')].map(row =>
+            """wanted => document.querySelector('.lab-results').checkVisibility() &&
+            JSON.stringify([...document.querySelectorAll('.lab-sums tbody tr')].map(row =>
             [...row.querySelectorAll('td')].slice(1).map(td => td.textContent))) === JSON.stringify(wanted)""",
             arg=shown,
         )
+        assert self.model.input_value() == model
 
 
 @pytest.mark.parametrize("kind", ["http", "file"])
@@ -373,19 +474,284 @@ def test_without_a_worker(visit, folder):
     assert visited.errors == []
 
 
+# --- what is shown belongs to what is named ---
+
+
+def test_random_orders(visit, address):
+    """The state machine alone, in orders that no reader has the patience for."""
+    page = visit(address).open("numbers.html")
+    page.add_script_tag(content=EXPORT.sub("", joined("lab/session.js")) + "window.Session = Session;")
+    page.add_script_tag(path=Path(__file__).with_name("lab_orders.js"))
+    ends = page.evaluate("([count, steps]) => ordersOf(Session, [...Array(count).keys()], steps)", [400, 60])
+    assert [(seed, wrong) for seed, (_, wrong) in enumerate(ends) if wrong] == []
+    assert {at for at, _ in ends} == {"absent", "failed", "broken", "stopped", "shown"}, "chance leads everywhere"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_orders_on_the_page(visit, home, seed):
+    """Load, switch, type, fail: in the end all is as on a fresh page that is asked for the same."""
+    draw = random.Random(f"{seed} {home[:4]}")
+    lab = Lab(visit(home), "hindered.html", load=False)
+    acts = [
+        lambda: lab.model.select_option(draw.choice(["two-layer", "one-layer", "zero-layer"])),
+        lambda: lab.area.fill(draw.choice(["to be or not to be or", TEXT, "SLOW and slow and", "", "made to FAIL"])),
+        lambda: lab.page.get_by_role("button", name=draw.choice(["Random repeats", "Prose"])).click(),
+        lambda: lab.door.get_by_role("button").evaluate_all("all => all.map(each => each.click())"),
+        lambda: lab.page.locator(".lab-switch").evaluate_all(
+            "(all, at) => all.length && all[Math.floor(at * all.length)].click()", draw.random()
+        ),
+        lambda: lab.page.locator(".lab-paths button").evaluate_all("all => all.map(each => each.click())"),
+    ]
+    for act in draw.choices(acts, [3, 3, 1, 1, 2, 1], k=14):
+        act()
+        lab.page.wait_for_timeout(draw.choice([0, 0, 30, 300]))
+        model, visible, layers = lab.page.evaluate("""() => [document.querySelector('.lab select').value,
+            document.querySelector('.lab-results').checkVisibility(),
+            document.querySelectorAll('.lab-layer').length]""")
+        named = ["zero-layer", "one-layer", "two-layer"].index(model)
+        assert not visible or layers == named, "a model's results under its name"
+    lab.at_rest()
+    if "FAIL" in lab.area.input_value():
+        lab.area.fill(TEXT)
+    if lab.door.is_visible():
+        lab.door.get_by_role("button").click()
+    lab.page.locator(".lab-results").wait_for()
+    lab.at_rest()
+    shown = lab.shown()
+    lab.page.get_by_role("button", name="Link to this").click()
+    fresh = Lab(visit(home), f"light.html#{lab.page.url.split('#')[1]}", load=False)
+    fresh.page.locator(".lab-results").wait_for()
+    fresh.at_rest()
+    assert fresh.shown() == shown
+    assert fresh.visited.errors == lab.visited.errors == []
+
+
+def test_switching_while_weights_come(visit, home):
+    lab = Lab(visit(home), load=False)
+    lab.area.fill(TEXT)
+    lab.model.select_option("zero-layer")
+    lab.wait_losses(TEXT, "zero-layer")
+    lab.model.select_option("one-layer")
+    lab.model.select_option("two-layer")
+    lab.model.select_option("zero-layer")
+    lab.wait_losses(TEXT, "zero-layer")
+    lab.model.select_option("two-layer")
+    if home.startswith("http"):
+        assert lab.door.get_by_role("progressbar").is_visible(), "it is still on its way"
+    lab.wait_losses(TEXT)
+    lab.model.select_option("one-layer")
+    lab.wait_losses(TEXT, "one-layer")
+    lab.area.fill(TEXT * 2)
+    lab.wait_losses(TEXT * 2, "one-layer")
+    assert lab.visited.errors == []
+
+
+FAULTS = {
+    "missing": lambda data: None,
+    "cut short": lambda data: data[: len(data) * 2 // 3],
+    "damaged": lambda data: data[:5000] + bytes([data[5000] ^ 1]) + data[5001:],
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("kind", ["http", "file"])
-def test_weights_that_do_not_arrive(visit, folder, address, kind):
+def test_weights_that_do_not_arrive_whole(visit, folder, address, kind, fault):
+    """Over http in one file, from the disk in parts; the last part too, after which nothing else comes."""
     lab = Lab(visit(address if kind == "http" else folder.as_uri()), load=False)
-    first = folder / "lab" / ("zero-layer.safetensors" if kind == "http" else "zero-layer-1.js")
-    first.rename(hidden := folder / "elsewhere")
+    file = folder / "lab" / ("zero-layer.safetensors" if kind == "http" else "zero-layer-8.js")
+    whole = file.read_bytes()
+    words = {"missing": "part 9 of 9 is missing", "cut short": "part 9 of 9 is damaged or cut short"}
+    words = words | {"damaged": words["cut short"]}
+    if kind == "http":
+        cut = f"it is cut short: {len(whole) * 2 // 3} bytes of {len(whole)} came"
+        words = {"missing": "404", "cut short": cut, "damaged": "part 1 of 9 is damaged or cut short"}
     try:
-        lab.page.get_by_role("combobox", name="Model").select_option("zero-layer")
+        file.unlink()
+        if (broken := FAULTS[fault](whole)) is not None:
+            file.write_bytes(broken)
+        lab.model.select_option("zero-layer")
         lab.page.locator(".lab-door", has_text="did not arrive").wait_for()
-        assert ("404" if kind == "http" else "part 2 of 9 is missing") in lab.page.get_by_role("status").inner_text()
+        assert words[fault] in lab.door.inner_text()
+        lab.page.get_by_role("button", name="Try again").click()
+        lab.page.locator(".lab-door", has_text="did not arrive").wait_for()
     finally:
-        hidden.rename(first)
+        file.write_bytes(whole)
     lab.page.get_by_role("button", name="Try again").click()
     lab.settled()
+
+
+def test_a_run_that_fails(visit, folder):
+    """It is said, once; the next text is run, and the same one when it is asked for again."""
+    lab = Lab(visit(folder.as_uri()), "hindered.html")
+    lab.page.evaluate("""() => {
+        const post = Worker.prototype.postMessage;
+        window.runs = 0;
+        Worker.prototype.postMessage = function (message) {
+            if (message.kind === 'run') window.runs++;
+            post.call(this, message);
+        };
+    }""")
+    lab.area.fill("made to FAIL")
+    lab.page.locator(".lab-door", has_text="The run failed (made to fail).").wait_for()
+    assert lab.page.locator(".lab-results").is_hidden() and lab.tell.inner_text() == ""
+    lab.page.wait_for_timeout(300)
+    assert lab.page.evaluate("window.runs") == 1, "it is not asked for again"
+    lab.page.get_by_role("button", name="Try again").click()
+    lab.page.wait_for_function("window.runs === 2")
+    lab.page.locator(".lab-door", has_text="The run failed").wait_for()
+    lab.area.fill(TEXT)
+    lab.wait_losses(TEXT)
+    assert lab.page.evaluate("window.runs") == 3 and lab.visited.errors == []
+
+
+def test_a_worker_that_dies(visit, folder):
+    lab = Lab(visit(folder.as_uri()), "hindered.html")
+    lab.area.fill("made to DIE")
+    lab.page.locator(".lab-door", has_text="has stopped (").wait_for()
+    words = lab.door.inner_text()
+    assert "made to die" in words and "Your text is still here" in words and "workers" not in words
+    lab.area.fill(TEXT)
+    lab.page.get_by_role("button", name="Start again").click()
+    lab.wait_losses(TEXT)
+
+
+def test_a_long_run_says_so(visit, folder):
+    lab = Lab(visit(folder.as_uri()), "hindered.html")
+    busy = lab.page.locator(".lab-results[aria-busy=true]")
+    assert busy.count() == 0 and lab.page.get_by_text("computing").is_hidden()
+    lab.area.fill("SLOW and slow and")
+    lab.page.get_by_text("computing").wait_for()
+    assert busy.count() == 1
+    lab.wait_losses("SLOW and slow and")
+    assert busy.count() == 0 and lab.page.get_by_text("computing").is_hidden()
+
+
+# --- the reader's text ---
+
+
+def test_only_the_button_loads(visit, home):
+    """Typing and examples do not; and they survive reload, Back and leaving."""
+    visited = visit(home)
+    lab, asked = Lab(visited, load=False), []
+    lab.page.on("request", lambda request: asked.append(request.url.split("/")[-1]))
+    lab.page.get_by_role("button", name="Prose").click()
+    lab.area.fill(TEXT)
+    lab.page.wait_for_timeout(200)
+    lab.page.reload()
+    assert lab.area.input_value() == TEXT
+    visited.open("numbers.html")
+    lab.page.go_back()
+    assert lab.area.input_value() == TEXT
+    assert [name for name in asked if "layer" in name] == []
+    lab.page.get_by_role("button", name="Load the model").click()
+    lab.wait_losses(TEXT)
+    lab.switch("0.8").click()
+    visited.open("light.html")  # as a link in the contents does
+    assert lab.area.input_value() == TEXT
+    lab.page.get_by_role("button", name="Load the model").click()
+    lab.wait_losses(TEXT, heads=[(0, 8)])
+    with visited.context.new_page() as other:
+        other.goto(f"{home}/light.html")
+        assert other.get_by_label("Text", exact=True).input_value() == TEXT
+        other.get_by_label("Text", exact=True).fill("in another tab")
+    lab.page.reload()
+    assert lab.area.input_value() == TEXT, "each tab has its own"
+
+
+def test_a_link_and_the_readers_text(visit, home):
+    lab = Lab(visit(home))
+    page, area = lab.page, lab.area
+    area.fill("mine")
+    page.evaluate("location.hash = '#after'")  # within the page: the text goes along
+    assert area.input_value() == "mine"
+    area.fill("mine alone")
+    page.go_back()
+    page.wait_for_function("location.hash === ''")
+    assert area.input_value() == "mine alone"
+    page.evaluate("location.hash = '#text=a+b+c&model=zero-layer'")
+    lab.wait_losses("a b c", "zero-layer")
+    page.reload()
+    lab.wait_losses("a b c", "zero-layer")
+    area.fill("a b c d")
+    assert "#" not in page.url, "the address does not say what is no longer true"
+    page.go_back()
+    page.wait_for_function("document.querySelector('.lab textarea').value === 'mine alone'")
+    page.go_forward()
+    page.wait_for_function("document.querySelector('.lab textarea').value === 'a b c d'")
+    assert lab.visited.errors == []
+
+
+def test_a_link_carries_what_is_read(visit, folder):
+    prose = TOKENIZER.decode(documents(load_text("validation"))[1])[:300_000]
+    lab = Lab(visit(folder.as_uri()), load=False)
+    link = lab.page.get_by_role("button", name="Link to this")
+    lab.area.fill("\u65e5" * 50_000)
+    link.click()
+    lab.page.locator(".lab-tell", has_text="that the model reads").wait_for()
+    assert len(lab.page.url) < 100_000, "before the model is there: no more than it could read"
+    lab.page.get_by_role("button", name="Load the model").click()
+    for text in (prose, "-" * 9000):
+        lab.area.fill(text)
+        lab.page.locator(".lab-strip button").nth(255).wait_for()
+        lab.at_rest()
+        tokens = lab.page.locator(".lab-strip code").all_text_contents()
+        assert tokens == [TOKENIZER.show(token) for token in [TOKENIZER.start_id, *TOKENIZER.encode(text)[:255]]]
+        link.click()
+        lab.page.locator(".lab-tell", has_text="characters that the model reads").wait_for()
+        assert lab.area.input_value() == text and len(lab.page.url) < 10_000
+        other = Lab(visit(folder.as_uri()), lab.page.url.split("/")[-1], load=False)
+        other.settled("Loss" if text[0] != "-" else "has more")
+        assert other.page.locator(".lab-strip code").all_text_contents() == tokens
+        lab.page.reload()
+        assert lab.area.input_value() == text, "the reader's own is whole"
+        lab.page.get_by_role("button", name="Load the model").click()
+        lab.settled("has more")
+
+
+def test_a_browser_that_refuses(visit, folder):
+    """No address, no store: said where it matters, and all else goes on."""
+    visited = visit(folder.as_uri())
+    visited.page.add_init_script("""
+        history.replaceState = () => { throw new DOMException('too long', 'DataCloneError'); };
+        for (const name of ['localStorage', 'sessionStorage'])
+            Object.defineProperty(window, name, { get() { throw new DOMException('no', 'SecurityError'); } });
+    """)
+    lab = Lab(visited)
+    lab.area.fill(TEXT)
+    lab.wait_losses(TEXT)
+    lab.page.get_by_role("button", name="Link to this").click()
+    lab.page.locator(".lab-tell", has_text="takes no address").wait_for()
+    assert lab.visited.errors == []
+
+
+@pytest.mark.parametrize("width", [1280, 320])
+def test_the_picked_token_is_in_sight(visit, folder, width):
+    lab = Lab(visit(folder.as_uri(), width=width))
+    inside = """() => {
+        const [strip, picked] = ['.lab-strip', '.lab-strip [aria-pressed=true]'].map(
+            (name) => document.querySelector(name).getBoundingClientRect());
+        return strip.height < document.querySelector('.lab-strip').scrollHeight - 40
+            && picked.top >= strip.top - 1 && picked.bottom <= strip.bottom + 1;
+    }"""
+    lab.area.fill("several words of a text " * 40)
+    lab.page.locator(".lab-strip button").nth(200).wait_for()
+    lab.at_rest()
+    assert lab.page.evaluate(inside), "the last one at first"
+    top = lab.page.evaluate("scrollY")
+    for at in (3, 120, 0):
+        lab.page.locator(".lab-strip button").nth(at).evaluate("button => button.click()")
+        assert lab.page.evaluate(inside), at
+    lab.page.locator(".lab-strip button").nth(120).evaluate("button => button.click()")
+    lab.switch("0.8").evaluate("button => button.click()")
+    lab.at_rest()
+    lab.page.set_viewport_size({"width": width // 2 + 120, "height": 900})
+    lab.page.wait_for_timeout(100)
+    assert lab.page.evaluate(inside), "in other lines"
+    lab.model.select_option("one-layer")
+    lab.page.wait_for_function("document.querySelectorAll('.lab-layer').length === 1")
+    lab.at_rest()
+    assert lab.page.evaluate(inside), "of another model"
+    assert lab.page.evaluate("scrollY") == top, "the page stays where it is"
 
 
 @pytest.mark.parametrize("theme", GROUNDS)

@@ -1,12 +1,16 @@
 """What a build promises, tried on a book of two small pages with the settings of the real one."""
 
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 from bs4 import BeautifulSoup
 from sphinx.errors import ExtensionError
@@ -17,7 +21,7 @@ TELLS_WHEN = "import time, course_utils.word\nprint(course_utils.word.WORD, time
 
 class SmallBook:
     def __init__(self, folder: Path, root: Path):
-        self.folder = folder
+        self.folder, self.root = folder, root
         shutil.copy(root / "_config.yml", folder)
         shutil.copytree(root / "book/_assets", folder / "book/_assets")
         self.write("requirements.txt", "")
@@ -31,9 +35,21 @@ class SmallBook:
         (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
         (self.folder / name).write_text(text, "utf-8")
 
-    def chapter(self, code: str, **metadata) -> None:
+    def chapter(self, code: str, name: str = "01_small", **metadata) -> None:
         cells = [nbformat.v4.new_markdown_cell("# Small"), nbformat.v4.new_code_cell(code, metadata=metadata)]
-        nbformat.write(nbformat.v4.new_notebook(cells=cells), self.folder / "book/01_small.ipynb")
+        nbformat.write(nbformat.v4.new_notebook(cells=cells), self.folder / f"book/{name}.ipynb")
+
+    def chapters(self, **codes: str) -> None:
+        for name, code in codes.items():
+            self.chapter(code, name)
+        entries = "".join(f"  - file: book/{name}\n" for name in codes)
+        self.write("_toc.yml", f"format: jb-book\nroot: book/intro\nchapters:\n{entries}")
+
+    def execute(self) -> subprocess.Popen:
+        """As `make book` does it before it builds."""
+        command = [sys.executable, "-m", "tools.execute", self.folder]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, cwd=self.root, stdout=pipe, stderr=pipe, text=True, encoding="utf-8")
 
     def build(self, **variables) -> subprocess.CompletedProcess:
         """As `make book` does it; the book's own course_utils comes before the installed one."""
@@ -44,8 +60,8 @@ class SmallBook:
             cwd=self.folder, env=environment, capture_output=True, text=True, encoding="utf-8",
         )  # fmt: skip
 
-    def output(self) -> str:
-        page = (self.folder / "_build/html/book/01_small.html").read_text("utf-8")
+    def output(self, name: str = "01_small") -> str:
+        page = (self.folder / f"_build/html/book/{name}.html").read_text("utf-8")
         return BeautifulSoup(page, "html.parser").select_one(".cell_output").get_text().strip()
 
 
@@ -68,6 +84,53 @@ def test_cells_run_again_when_what_they_use_has_changed_and_only_then(book):
     first, unchanged, changed = outputs
     assert first.startswith("one ") and unchanged == first, "nothing has changed, yet the chapter ran again"
     assert changed.startswith("two "), "the package has changed, yet the page shows the old output"
+
+
+def test_chapters_run_two_at_a_time_and_the_build_finds_them_executed(book, course_site):
+    """Each waits for the other, and says when it ended, with how many threads, and that it was for the site."""
+    meet = "import os, time\nopen(MINE, 'w').close()\nbegan = time.time()\n"
+    meet += "while not os.path.exists(OTHER):\n    assert time.time() < began + 120, 'alone'\n    time.sleep(0.1)\n"
+    meet += f"print(time.time(), os.environ['OMP_NUM_THREADS'], {course_site.KERNELS}.items() <= os.environ.items())"
+    book.chapters(**{"01_small": f"MINE, OTHER = 'ab'\n{meet}", "02_small": f"MINE, OTHER = 'ba'\n{meet}"})
+    ran = book.execute()
+    assert ran.wait() == 0, ran.stderr.read()
+    executed = time.time()
+    built = book.build()
+    assert built.returncode == 0, built.stderr[-2000:]
+    one, two = (book.output(name).split() for name in ("01_small", "02_small"))
+    assert max(float(one[0]), float(two[0])) < executed, "the build ran them again"
+    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, os.cpu_count() // 2))
+    assert one[1:] == two[1:] == [threads, "True"]
+    again = book.execute()
+    assert again.wait() == 0 and "chapters" not in again.stderr.read()
+
+
+def test_a_chapter_that_fails_is_named_with_its_cell_and_the_others_are_kept(book):
+    book.chapters(**{"01_small": "raise RuntimeError('it has failed')", "02_small": "2"})
+    ran = book.execute()
+    said = ran.communicate()[1]
+    assert ran.returncode == 1
+    assert re.search(r"book/01_small.ipynb, cell 1 \(id \w+\): ", said) and "RuntimeError: it has failed" in said
+    assert "\x1b" not in said and "Failed: 01_small.ipynb." in said
+    book.chapter("1", "01_small")
+    again = book.execute()
+    assert "| 1/1 [" in again.communicate()[1] and again.returncode == 0
+
+
+def test_what_ran_before_an_interruption_is_kept(book):
+    book.chapters(**{"01_small": "import time\ntime.sleep(600)", "02_small": "2"})
+    ran = book.execute()
+    while not list(book.folder.glob("_build/.jupyter_cache/*/executed/*")) and ran.poll() is None:
+        time.sleep(0.1)
+    workers = psutil.Process(ran.pid).children(recursive=True)
+    ran.send_signal(signal.SIGINT)
+    said = ran.communicate(timeout=60)[1]
+    assert ran.returncode == 130 and "Interrupted." in said and "Traceback" not in said
+    gone, alive = psutil.wait_procs(workers, timeout=10)
+    assert len(gone) > 1 and not alive  # no kernel works on
+    book.chapter("1", "01_small")
+    again = book.execute()
+    assert "| 1/1 [" in again.communicate()[1] and again.returncode == 0
 
 
 def test_a_cell_that_raises_fails_the_build(book):

@@ -55,7 +55,7 @@ UNDECLARED = {
         f"figures.{name}": "a part of a figure, on data that the figure has checked"
         for name in (
             "attention.looks", "composition.edges", "eigenvalues.number", "formation.running_mean",
-            "formation.goal_cells", "host.visible", "host.text_ids", "host.code", "host.table",
+            "formation.goal_cells", "host.visible", "host.text_ids", "host.joined", "host.code", "host.table",
             "residual_stream.contributions", "term_importance.strongest",
         )
     },

@@ -116,7 +116,7 @@ MISTAKES = [
     (ch10.smear, lambda k, a: smeared(k, a, before=torch.cat([0 * k[:, :1], k[:, :-1]], 1)), "mixed with zeros"),
     (ch10.smear, lambda k, a: smeared(k, a, before=torch.cat([k[:1], k[:-1]])), "head before"),
     (ch10.smear, lambda k, a: smeared(k, a, own=a.sigmoid().mean()), "A smeared key"),
-    (ch10.smear, lambda k, a: smeared(k, a)[:, 1:], "have shape [3, 4, 4], expected [3, 5, 4]"),
+    (ch10.smear, lambda k, a: smeared(k, a)[:, 1:], "has shape [3, 4, 4], expected [3, 5, 4]"),
     (ch10.smear, lambda k, a: k, "as they were"),
     (ch10.smear, smeared_in_place, "You changed what you were given"),
     (ch10.smear, nothing, "None"),

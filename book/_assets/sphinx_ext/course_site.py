@@ -16,6 +16,8 @@
    no picture, ends the build.
 10. Cells use the package that lies beside them: a build with the one of another folder is refused.
 11. A chapter has the number with which its file begins, also where the contents leave numbers free.
+12. No page has scripts or handlers of events in its markup, so that a site's policy may forbid them: scripts are moved
+    into files, handlers into `data-click`, for course.js.
 """
 
 from __future__ import annotations
@@ -39,6 +41,8 @@ from sphinx.util.docutils import SphinxDirective, SphinxRole
 USED_BY_CELLS = ("course_utils", "book/results.json", "requirements.txt")
 USED_BY_SITE = (*USED_BY_CELLS, "book", "tools", "_config.yml", "_toc.yml")
 DIGEST_FILE = "source_digest.txt"
+# What the kernels of a build find in their environment: pictures are drawn into the page.
+KERNELS = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
 # What systems, editors and Python leave lying about, and text that is for training only; nobody tracks it.
 LEFT_OUT = [".*", "__pycache__", "*.py[co]", "*~", "#*#", "*.orig", "*.rej", "*.bak", "*.partial", "*.fresh.json"]
 LEFT_OUT += ["Thumbs.db", "desktop.ini", "Icon\r"]
@@ -80,13 +84,19 @@ def refuse_another_folders_package(app, config) -> None:
         )
 
 
-def key_execution_cache(app, config) -> None:
-    """Execute afresh whenever something that the cells use has changed."""
-    caches = Path(app.outdir).parent / ".jupyter_cache"
-    cache = caches / digest(Path(app.srcdir), USED_BY_CELLS)[:16]
+def execution_cache(root: Path) -> Path:
+    """Another folder whenever something that the cells use has changed; those of before are removed."""
+    caches = root / "_build" / ".jupyter_cache"
+    cache = caches / digest(root, USED_BY_CELLS)[:16]
     for old in caches.glob("*"):
         if old != cache:
             shutil.rmtree(old) if old.is_dir() else old.unlink()
+    return cache
+
+
+def key_execution_cache(app, config) -> None:
+    """Execute afresh whenever something that the cells use has changed."""
+    cache = execution_cache(Path(app.srcdir))
     # MyST-NB compares this setting with that of the last build and reads all pages again if it differs.
     config.nb_execution_cache_path = str(cache)
 
@@ -190,7 +200,7 @@ def number_by_file_name(app) -> None:
 
 
 def draw_into_pages(app) -> None:
-    os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"  # the kernels inherit it
+    os.environ.update(KERNELS)
 
 
 def require_pictures(app, doctree) -> None:
@@ -200,6 +210,30 @@ def require_pictures(app, doctree) -> None:
         if alt and not any(cell.findall(nodes.image)):
             place = f"{app.env.docname}, cell {cell['cell_index'] + 1}"
             raise ExtensionError(f"{place}: it has alternative text ({alt:.60}…), but no picture in its outputs")
+
+
+INLINE = re.compile(r'<script(?: data-cfasync="false")?>(.+?)</script>', re.S)
+HANDLERS = ("toggleFullScreen()", "window.print()")  # of the theme's buttons
+
+
+def scripts_to_files(app, exception) -> None:
+    if exception is not None or app.builder.name != "html":
+        return
+    folder = Path(app.outdir) / "_static" / "inline"
+    folder.mkdir(parents=True, exist_ok=True)
+    for page in Path(app.outdir).rglob("*.html"):
+
+        def to_file(found, page=page) -> str:
+            name = f"{hashlib.sha256(found[1].encode()).hexdigest()[:16]}.js"
+            (folder / name).write_bytes(found[1].encode())
+            return f'<script src="{Path(os.path.relpath(folder / name, page.parent)).as_posix()}"></script>'
+
+        before = page.read_bytes().decode()
+        after = INLINE.sub(to_file, before)
+        for handler in HANDLERS:
+            after = after.replace(f' onclick="{handler}"', f' data-click="{handler}"')
+        if after != before:
+            page.write_bytes(after.encode())
 
 
 def record_sources(app, exception) -> None:
@@ -224,5 +258,6 @@ def setup(app):
     app.connect("env-updated", write_if_assets_changed)
     app.connect("html-page-context", mend_markup)
     app.connect("build-finished", ship_weights)
+    app.connect("build-finished", scripts_to_files)
     app.connect("build-finished", record_sources)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -11,6 +11,20 @@
     arrow.ariaLabel = `Pages below ${arrow.closest("li").querySelector("a").textContent.trim()}`;
   }
 
+  // The theme's buttons. Their handlers are taken out of the markup, where a site's policy may forbid them (README).
+  for (const [what, act] of [
+    ["toggleFullScreen()", () => window.toggleFullScreen()],
+    ["window.print()", () => window.print()],
+  ]) {
+    for (const button of document.querySelectorAll(`[data-click="${what}"]`)) button.addEventListener("click", act);
+  }
+
+  // A notebook is for keeping: opened from a folder, a browser would show its JSON.
+  for (const link of document.querySelectorAll("a.btn-download-source-button")) {
+    link.download = link.href.split("/").pop();
+    link.removeAttribute("target");
+  }
+
   // What scrolls sideways must be reachable by keyboard; what does not must not be a stop on the way.
   const WIDE =
     "mjx-container[display], .bd-article table, .bd-article pre, div.math, .cell_output > .output, .course-wide";

@@ -10,6 +10,12 @@ const PIECES = new RegExp(
   "gu",
 );
 
+/** What is tokenised by itself, in order, all of the text. @param {string} text */
+function* pieces(text) {
+  const parts = text.split(START).flatMap((part, i) => (i ? [START.slice(0, 1), START.slice(1), part] : [part]));
+  for (const part of parts) for (const [piece] of part.matchAll(PIECES)) yield piece;
+}
+
 export class Tokenizer {
   /** @param {{ bytes: number[], merges: number[][] }} data ids of the 256 bytes; pairs of ids, the first merge first */
   constructor({ bytes, merges }) {
@@ -28,28 +34,40 @@ export class Tokenizer {
     this.known = new Map();
   }
 
-  /** Ids of a text, without the start token; whose name, should somebody type it, is text like any other.
-   * @param {string} text
+  /**
+   * Ids of a text, without the start token; whose name, should somebody type it, is text like any other.
+   * No more of the text is looked at than `most` ids take: `end` says how far that is.
+   * @param {string} text @param {number} [most]
    */
-  encode(text) {
-    const [first, ...rest] = text.split(START);
-    const parts = [first, ...rest.flatMap((part) => [START.slice(0, 1), START.slice(1), part])];
-    return parts.flatMap((part) => (part.match(PIECES) || []).flatMap((piece) => this.#piece(piece)));
+  encode(text, most = Number.POSITIVE_INFINITY) {
+    const ids = /** @type {number[]} */ ([]);
+    let end = 0;
+    for (const piece of pieces(text)) {
+      if (ids.length >= most) break;
+      ids.push(...this.#piece(piece));
+      end += piece.length;
+    }
+    return { ids, end };
   }
 
   /** Joins the pair that was learned first, until none is left that was learned. @param {string} piece */
   #piece(piece) {
     const known = this.known.get(piece);
     if (known) return known;
-    const ids = [...new TextEncoder().encode(piece)].map((byte) => this.bytes[byte]);
+    let ids = [...new TextEncoder().encode(piece)].map((byte) => this.bytes[byte]);
+    const pair = (/** @type {number} */ i) => this.merged.get(ids[i] * 65536 + ids[i + 1]) ?? Number.POSITIVE_INFINITY;
     for (;;) {
-      let [best, at] = [Number.POSITIVE_INFINITY, -1];
-      for (let i = 0; i + 1 < ids.length; i++) {
-        const id = this.merged.get(ids[i] * 65536 + ids[i + 1]);
-        if (id !== undefined && id < best) [best, at] = [id, i];
+      let best = Number.POSITIVE_INFINITY;
+      for (let i = 0; i + 1 < ids.length; i++) best = Math.min(best, pair(i));
+      if (best === Number.POSITIVE_INFINITY) break;
+      // Everywhere at once, or a long piece takes the square of its length: what this makes possible was learned later.
+      const joined = [];
+      for (let i = 0; i < ids.length; i++) {
+        const here = pair(i) === best;
+        joined.push(here ? best : ids[i]);
+        if (here) i++;
       }
-      if (at < 0) break;
-      ids.splice(at, 2, best);
+      ids = joined;
     }
     if (this.known.size > 10000) this.known.clear();
     this.known.set(piece, ids);

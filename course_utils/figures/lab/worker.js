@@ -1,5 +1,5 @@
-// What the lab computes beside the page: it loads weights, and runs texts. course_utils/figures/induction_lab.py
-// joins this module with the two that it imports into one classic script.
+// What the lab computes beside the page: it takes weights in, and runs texts. With what it imports it becomes one
+// classic script.
 import { Model, predictions, Run } from "./model.js";
 import { Tokenizer } from "./tokenizer.js";
 
@@ -7,26 +7,42 @@ import { Tokenizer } from "./tokenizer.js";
  * @typedef {{ pattern: Float32Array, losses: number[], top: [string, number][][] }} Shown
  * pattern [head, query, key], heads of all layers in one row; losses[i]: −log p of token i, given those before it;
  * top[i]: what comes after token i, likeliest first
- * @typedef {{ kind: "result", number: number, tokens: string[], ids: number[], over: number, whole: Shown,
- *   changed: Shown | null, work: Record<string, number>[] }} Result
+ * @typedef {{ kind: "result", number: number, tokens: string[], ids: number[], end: number, over: boolean,
+ *   whole: Shown, changed: Shown | null, work: Record<string, number>[] }} Result
+ * end: how far the text was read; over: whether it goes on after the tokens that the model can read
  */
 
 const page = /** @type {any} */ (globalThis);
 const SHOWN = 5; // predictions a token
 /** With every head on, and with the reader's switches @type {Map<string, { whole: Run, changed: Run }>} */
 const runs = new Map();
-/** @type {Map<string, Uint8Array[]>} */
-const parts = new Map();
+/** Weights that are under way @type {Map<string, { load: number, whole: Uint8Array }>} */
+const coming = new Map();
 /** @type {Tokenizer} */
 let tokenizer;
 
-/** @param {string} name @param {Uint8Array[]} pieces @param {number} bytes */
-async function opened(name, pieces, bytes) {
-  const buffer = await new Blob(/** @type {BlobPart[]} */ (pieces)).arrayBuffer();
-  if (buffer.byteLength !== bytes) throw new Error(`${buffer.byteLength} bytes of ${bytes} arrived`);
-  const model = new Model(buffer);
-  runs.set(name, { whole: new Run(model), changed: new Run(model) });
-  page.postMessage({ kind: "ready", name });
+/** @param {string} name @param {Model} model */
+const furnish = (name, model) => runs.set(name, { whole: new Run(model), changed: new Run(model) });
+
+const REMAINDERS = Uint32Array.from({ length: 256 }, (_, byte) => {
+  for (let bit = 0; bit < 8; bit++) byte = byte & 1 ? 0xedb88320 ^ (byte >>> 1) : byte >>> 1;
+  return byte;
+});
+/** CRC-32. (The browser's own hashes are not there for a page that came over plain http.) @param {Uint8Array} bytes */
+export function crc32(bytes) {
+  let sum = ~0;
+  for (let i = 0; i < bytes.length; i++) sum = REMAINDERS[(sum ^ bytes[i]) & 255] ^ (sum >>> 8);
+  return ~sum >>> 0;
+}
+
+/** @param {Uint8Array | string} part bytes, or base64: what is none becomes nothing */
+function decoded(part) {
+  if (typeof part !== "string") return part;
+  try {
+    return Uint8Array.from(atob(part), (c) => c.charCodeAt(0));
+  } catch {
+    return new Uint8Array();
+  }
 }
 
 /** What the page needs of a run. @param {Run} run @returns {Shown} */
@@ -52,32 +68,28 @@ const answers = {
   /** @param {{ tokenizer: { bytes: number[], merges: number[][] } }} message */
   start(message) {
     tokenizer = new Tokenizer(message.tokenizer);
+    page.postMessage({ kind: "started" });
   },
 
-  /** From a server: one file. @param {{ name: string, address: string, bytes: number }} message */
-  async load({ name, address, bytes }) {
-    const response = await fetch(address);
-    if (!response.ok || !response.body) throw new Error(`${response.status} ${response.statusText}`.trim());
-    const [reader, pieces] = [response.body.getReader(), /** @type {Uint8Array[]} */ ([])];
-    for (let arrived = 0; ; ) {
-      const { done, value } = await reader.read();
-      if (done) break;
-      pieces.push(value);
-      arrived += value.length;
-      page.postMessage({ kind: "progress", name, share: arrived / bytes });
+  /**
+   * Weights come in parts, the first one first; `load` tells one attempt from the next.
+   * @param {{ name: string, load: number, number: number, of: number, part: Uint8Array | string, at: number,
+   *   bytes: number, sum: number }} message at: where in all the `bytes` it belongs
+   */
+  part({ name, load, number, of, part, at, bytes, sum }) {
+    if (number === 0) coming.set(name, { load, whole: new Uint8Array(bytes) });
+    const its = coming.get(name);
+    if (its?.load !== load) return; // of an attempt that has failed
+    const found = decoded(part);
+    if (crc32(found) !== sum) {
+      coming.delete(name);
+      throw new Error(`part ${number + 1} of ${of} is damaged or cut short`);
     }
-    await opened(name, pieces, bytes);
-  },
-
-  /** From the disk: a text in base64, one part after the other. @param {{ name: string, text: string, number: number, of: number, bytes: number }} message */
-  async part({ name, text, number, of, bytes }) {
-    if (number === 0) parts.set(name, []);
-    const pieces = parts.get(name) || [];
-    pieces.push(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)));
-    page.postMessage({ kind: "progress", name, share: (number + 1) / of });
+    its.whole.set(found, at);
     if (number + 1 < of) return;
-    parts.delete(name);
-    await opened(name, pieces, bytes);
+    coming.delete(name);
+    furnish(name, new Model(its.whole.buffer));
+    page.postMessage({ kind: "ready", name, load });
   },
 
   /** @param {{ number: number, name: string, text: string, off: import("./model.js").Off }} message */
@@ -85,8 +97,9 @@ const answers = {
     const found = runs.get(name);
     if (!found) throw new Error(`${name} is not loaded`);
     const { whole, changed } = found;
-    const all = [tokenizer.start, ...tokenizer.encode(text)];
-    const ids = all.slice(0, whole.model.cfg.n_ctx);
+    const most = whole.model.cfg.n_ctx - 1;
+    const read = tokenizer.encode(text, most);
+    const ids = [tokenizer.start, ...read.ids.slice(0, most)];
     whole.forward(ids);
     const work = [whole.work];
     const switched = off.heads.length + off.paths.length > 0;
@@ -101,7 +114,8 @@ const answers = {
       number,
       tokens: ids.map((id) => tokenizer.show(id)),
       ids,
-      over: all.length - ids.length,
+      end: read.end,
+      over: read.ids.length > most || read.end < text.length,
       whole: shown(whole),
       changed: switched ? shown(changed) : null,
       work,
@@ -112,11 +126,14 @@ const answers = {
   },
 };
 
-page.onmessage = async (/** @type {MessageEvent} */ { data }) => {
+page.onmessage = (/** @type {MessageEvent} */ { data }) => {
+  const { kind, name, load, number } = data;
   try {
-    await answers[/** @type {keyof answers} */ (data.kind)](data);
+    answers[/** @type {keyof answers} */ (kind)](data);
   } catch (error) {
+    const its = kind === "run" && runs.get(name);
+    if (its) furnish(name, its.whole.model); // nothing half computed stays
     const why = error instanceof Error ? error.message : String(error);
-    page.postMessage({ kind: "failed", name: data.name, doing: data.kind, why });
+    page.postMessage({ kind: "failed", doing: kind, name, load, number, why });
   }
 };
