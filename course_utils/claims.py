@@ -3,11 +3,13 @@
 import json
 import os
 from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
 
+from course_utils.checked import checked, within
 from course_utils.checkpoints import write_atomically
-from course_utils.errors import CourseError, check_number, check_type
+from course_utils.errors import CourseError
 
 RESULTS = Path(__file__).resolve().parent.parent / "book" / "results.json"
 UPDATE = "COURSE_RESULTS_UPDATE"  # names the file to record into, in place of comparing
@@ -22,7 +24,15 @@ def load_results() -> dict[str, dict]:
         raise CourseError(path.name, f"it is no file of results ({error})", "fetch it again") from error
 
 
-def claim(key: str, value, *, tolerance: float, says: str, paper=None):
+@checked
+def claim(
+    key: Annotated[str, "write e.g. '02.loss.zero_layer'"],
+    value: Any,
+    *,
+    tolerance: Annotated[float, within(0)],
+    says: Annotated[str, "say the claim in a sentence"],
+    paper: Any = None,
+):
     """State a number: compare the fresh `value` with the recorded one and return it.
 
     key: chapter number, then words, e.g. "02.loss.zero_layer". value: a number or a list of numbers. tolerance: the
@@ -31,9 +41,6 @@ def claim(key: str, value, *, tolerance: float, says: str, paper=None):
     Raises CourseError when the value has moved by more than the tolerance, or was never recorded. Where the package is
     installed without the book, as for a single notebook in Colab, nothing is compared.
     """
-    check_type("key", key, str, "write e.g. '02.loss.zero_layer'")
-    check_type(f"{key}: says", says, str, "say the claim in a sentence")
-    check_number(f"{key}: tolerance", tolerance)
     try:
         value = _plain(value)
     except (TypeError, ValueError) as error:

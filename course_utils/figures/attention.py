@@ -1,28 +1,30 @@
 """Every head over a text: where it looks, who looks at a token, and what that does (chapters 3 and 7)."""
 
-from collections.abc import Mapping, Sequence
-from numbers import Integral
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 import torch
 
-from course_utils.checkpoints import load_card, load_model
+from course_utils.checked import FILLED, check, checked, within
+from course_utils.checkpoints import load_card
 from course_utils.corpus import load_tokenizer
 from course_utils.errors import CourseError
-from course_utils.figures.host import Explorable, code, packed, table, visible
-from course_utils.model import AttentionOnlyTransformer, check_tokens
+from course_utils.figures.host import Explorable, Layered, code, packed, table, text_ids, visible
+from course_utils.model import AttentionOnlyTransformer
 from course_utils.roles import measure, role_of
 
 LONGEST = 72  # tokens of a text, the start token included: more would be over 200 kB with 24 heads
 MODES = ("attention", "value", "effect")
 
 
+@checked
 @torch.no_grad()
 def attention_figure(
-    model: AttentionOnlyTransformer | str,
-    texts: Mapping[str, str | Sequence[int] | torch.Tensor],
+    model: Any,
+    texts: Annotated[Mapping[str, Any], FILLED, 'pass texts by name, {"Python": "def f(x):"}'],
     *,
-    head: str | int | tuple[int, int] | None = None,
-    mode: str = "attention",
+    head: Any = None,
+    mode: Literal[MODES] = "attention",
     token: int | None = None,
 ) -> Explorable:
     """All heads of a model over texts: `attention_figure("two-layer", {"Python": "def read(path):", …})`.
@@ -41,27 +43,15 @@ def attention_figure(
     Heads that have a role are marked: it is read from the card of a model that is named, and measured of another.
     """
     card = load_card(model) if isinstance(model, str) else {}
-    model = load_model(model, "cpu") if isinstance(model, str) else model
-    if not isinstance(model, AttentionOnlyTransformer) or not model.cfg.n_layers:
-        rule = "it must be a model with at least one layer, or the name of one"
-        raise CourseError(f"model is {type(model).__name__}", rule, 'attention_figure("two-layer", …)')
-    if mode not in MODES:
-        raise CourseError(f"mode {mode!r}", f"it must be one of {MODES}", 'leave it out for "attention"')
+    model = check("model", model, Layered)
     heads = _heads(card if "roles" in card else measure(model, n=16))
     tokenizer = load_tokenizer(model.cfg.d_vocab)
-    blocks = [_block(model, tokenizer, *item, heads) for item in _items(texts).items()]
+    blocks = [_block(model, tokenizer, *item, heads) for item in texts.items()]
     enlarged = _enlarged(head, heads)
     data = {"heads": heads, "columns": model.cfg.n_heads, "texts": [data for data, _ in blocks]}
     data |= {"text": 0, "head": enlarged, "mode": mode, "token": _picked(token, blocks[0][0])}
     plain = "\n".join(table for _, table in blocks)
     return Explorable("attention", data, f'<div class="ex-{"one" if model.cfg.n_layers == 1 else "two"}">{plain}</div>')
-
-
-def _items(texts) -> dict:
-    if not isinstance(texts, Mapping) or not texts or not all(isinstance(name, str) for name in texts):
-        rule = "they must be a dict of texts by name, not empty"
-        raise CourseError(f"texts are {texts!r}"[:200], rule, 'attention_figure(model, {"Python": "def f(x):"})')
-    return dict(texts)
 
 
 def _heads(card: dict) -> list[dict]:
@@ -90,31 +80,10 @@ def _enlarged(head, heads: list[dict]) -> int:
 
 
 def _picked(token, text: dict) -> int:
-    last = len(text["tokens"]) - 1
     if token is None:
         return text["token"]
-    if isinstance(token, bool) or not isinstance(token, Integral) or not 0 <= token <= last:
-        raise CourseError(
-            f"token {token!r}", f"it must be a position from 0 to {last}", "leave it out to have one chosen"
-        )
-    return int(token)
-
-
-def _ids(text, name: str, model: AttentionOnlyTransformer, tokenizer) -> torch.Tensor:
-    """[1, pos]: the start token and the text."""
-    if isinstance(text, str):
-        ids = tokenizer.encode(text)
-    else:
-        ids = text.tolist() if isinstance(text, torch.Tensor) else text
-        if not isinstance(ids, Sequence) or not all(isinstance(i, Integral) for i in ids):
-            raise CourseError(f"text {name!r} is {text!r}"[:200], "it must be a text or token ids", "pass a str")
-    longest = min(LONGEST, model.cfg.n_ctx)
-    if not 1 <= len(ids) < longest:
-        rule = f"a text has 1 to {longest - 1} tokens"
-        raise CourseError(f"text {name!r} has {len(ids)} tokens", rule, "cut it: tokenizer.encode(text)[:64]")
-    tokens = torch.tensor([[tokenizer.start_id, *ids]])
-    check_tokens(tokens, model.cfg)
-    return tokens.to(model.W_E.device)
+    last = len(text["tokens"]) - 1
+    return int(check("token", token, Annotated[int, within(0, last), "leave it out to have one chosen"]))
 
 
 def looks(model: AttentionOnlyTransformer, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -129,7 +98,8 @@ def looks(model: AttentionOnlyTransformer, tokens: torch.Tensor) -> tuple[torch.
 
 def _block(model, tokenizer, name: str, text, heads: list[dict]) -> tuple[dict, str]:
     """A text's data, and its plain version."""
-    tokens = _ids(text, name, model, tokenizer)
+    ids = text_ids(f"texts[{name!r}]", text, model, tokenizer, min(LONGEST, model.cfg.n_ctx))
+    tokens = torch.tensor([ids], device=model.W_E.device)
     pattern, length, effect = (each.cpu().double() for each in looks(model, tokens))
     shown, name = [visible(tokenizer.show(i)) for i in tokens[0].tolist()], visible(name)
     seen = [i for i, token in enumerate(shown[:-1]) if token in shown[:i]]

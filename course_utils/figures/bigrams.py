@@ -1,21 +1,27 @@
 """What comes next after any token, by the zero-layer weights and by the counts (chapter 2)."""
 
-from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
-import torch
-from scipy.sparse import csr_array, issparse
+from jaxtyping import Float
+from torch import Tensor
 
-from course_utils.corpus import load_tokenizer
+from course_utils.checked import checked, within
+from course_utils.corpus import Counts, load_tokenizer
 from course_utils.errors import CourseError
-from course_utils.figures.host import Explorable, code, packed, table, texts, visible
+from course_utils.figures.host import Explorable, Texts, code, packed, table, visible
 
 ROWS = 12  # next tokens of each token
 MOST = 900  # tokens with their next tokens: more would be over 200 kB
 
 
+@checked
 def bigrams_figure(
-    log_probs: torch.Tensor, counts: csr_array, interesting: Sequence[str] = (" def",), *, carried: int = 600
+    log_probs: Float[Tensor, "d_vocab d_vocab"],
+    counts: Counts,
+    interesting: Texts = (" def",),
+    *,
+    carried: Annotated[int, within(1, MOST)] = 600,
 ) -> Explorable:
     """The next tokens after a token, by a model's table and by counts, for the most frequent tokens.
 
@@ -24,15 +30,9 @@ def bigrams_figure(
     `carried`: how many tokens can be asked for (900 at most): these and the most frequent. Of each the 12 next tokens
     are carried to which the model or the text gives most.
     """
-    if not issparse(counts) or counts.ndim != 2 or tuple(log_probs.shape) != counts.shape:
-        rule = "log_probs is a table [present, next], counts the same shape, sparse"
-        given = f"{list(log_probs.shape)} and {type(counts).__name__} {list(np.shape(counts))}"
-        raise CourseError(f"tables of shape {given}", rule, "counts come from bigram_counts()")
-    if not isinstance(carried, int) or not 1 <= carried <= MOST:
-        raise CourseError(f"carried is {carried!r}", f"it must be 1 to {MOST}", "leave it out for 600")
     tokenizer = load_tokenizer(counts.shape[0])
-    starred = [tokenizer.one(text) for text in texts(interesting, "interesting")]
-    counts, total = counts.tocsr(), counts.sum(1)
+    starred = [tokenizer.one(text) for text in interesting]
+    total = counts.sum(1)
     for text, token in zip(interesting, starred, strict=True):
         if not total[token]:
             raise CourseError(f"{text!r} is interesting", "the text must have it", "name a token that occurs")

@@ -1,18 +1,23 @@
 """Every head's eigenvalues in the complex plane, and the tokens that each eigenvector moves (chapter 5)."""
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import numpy as np
 
+from course_utils.checked import FILLED, checked
 from course_utils.errors import CourseError
-from course_utils.figures.host import Explorable, code, table, texts, visible
+from course_utils.factored import FactoredMatrix
+from course_utils.figures.host import Explorable, Texts, code, table, visible
 
 TOKENS = 8  # of each eigenvector
 KINDS = ("trained", "random")
+Circuits = Annotated[Mapping[Any, FactoredMatrix], FILLED, "pass one FactoredMatrix a head"]
 
 
-def eigenvalues_figure(trained: Mapping, random: Mapping, names: Sequence[str], first=None) -> Explorable:
+@checked
+def eigenvalues_figure(trained: Circuits, random: Circuits, names: Texts, first: Any = None) -> Explorable:
     """The complex plane of each head, one of them large; of each eigenvalue the tokens largest in its eigenvector.
 
     `trained` and `random`: FactoredMatrix by head, a map from `names`, the tokens made visible, to themselves. A
@@ -20,15 +25,13 @@ def eigenvalues_figure(trained: Mapping, random: Mapping, names: Sequence[str], 
     `first`: the head that is large at first.
     Raises CourseError for other heads in one than in the other, and for tables that are no map over `names`.
     """
-    names = [visible(name) for name in texts(names, "names")]
-    for what, circuits in zip(KINDS, (trained, random), strict=True):
-        if not isinstance(circuits, Mapping) or not circuits or list(circuits) != list(trained):
-            given = list(circuits) if isinstance(circuits, Mapping) else type(circuits).__name__
-            raise CourseError(f"{what} has {given}", "both have the same heads, one or more", "pass one table a head")
-        for head, circuit in circuits.items():
-            if tuple(circuit.shape) != (len(names),) * 2:
-                rule = f"it maps the {len(names)} names to themselves"
-                raise CourseError(f"head {head} has shape {list(circuit.shape)}", rule, "take rows and columns alike")
+    names = [visible(name) for name in names]
+    if list(random) != list(trained):
+        raise CourseError(f"random has {list(random)}", f"both have the heads {list(trained)}", "give all to both")
+    for head, circuit in [*trained.items(), *random.items()]:
+        if tuple(circuit.shape) != (len(names),) * 2:
+            rule = f"it maps the {len(names)} names to themselves"
+            raise CourseError(f"head {head} has shape {list(circuit.shape)}", rule, "take rows and columns alike")
     if first is not None and first not in trained:
         raise CourseError(f"first is {first!r}", f"it is one of {list(trained)}", "name a head, or leave it out")
     used: dict[str, int] = {}

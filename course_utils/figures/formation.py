@@ -1,18 +1,35 @@
 """Induction heads as they form: loss, scores and patterns through training (chapter 10)."""
 
 import html
+from collections.abc import Mapping
+from typing import Annotated, Any, TypedDict
 
 import numpy as np
 
+from course_utils.checked import FILLED, FINITE, check, checked, numbers
 from course_utils.errors import CourseError
-from course_utils.figures.host import Explorable, code, packed, table, texts, visible
+from course_utils.figures.host import Explorable, Texts, code, packed, table, visible
 
 HEADS, MOMENTS = 5, 23  # of each run, at most: with these a run's patterns take 180 kB
-WANTED = ("tokens_per_step", "eval_step", "validation_loss", "in_context", "previous_token", "prefix_matching",
-          "snap_step", "pattern")  # fmt: skip
+Measured = numbers("measured", FINITE, FILLED)
+Scores = numbers("measured layers heads", FINITE, FILLED)
 
 
-def formation_figure(logs: dict[str, dict], tokens: dict[str, list[str]]) -> Explorable:
+class Log(TypedDict):
+    tokens_per_step: numbers("", FINITE)
+    eval_step: Measured
+    validation_loss: Measured
+    in_context: Measured
+    previous_token: Scores
+    prefix_matching: Scores
+    snap_step: numbers("moments", FINITE, FILLED)
+    pattern: numbers("moments layers heads tokens tokens", FINITE, "give the text that the run was shown")  # fmt: skip
+
+
+@checked
+def formation_figure(
+    logs: Annotated[Mapping[str, Any], FILLED, "use {name: load_log(name)}"], tokens: Mapping[str, Texts]
+) -> Explorable:
     """Scrub through training runs: loss, scores of heads, and a head's pattern on the fixed text.
 
     `logs`: by the run's name, what `checkpoints.load_log` gives. `tokens`: by the same names, the fixed text as it is
@@ -20,31 +37,18 @@ def formation_figure(logs: dict[str, dict], tokens: dict[str, list[str]]) -> Exp
     at which patterns were kept. Raises CourseError for a log that lacks an array, holds numbers that are not finite,
     or has patterns of another length than its text.
     """
-    if not isinstance(logs, dict) or not logs:
-        raise CourseError(f"logs is {logs!r}", "it must be a dict of logs, not empty", "use {name: load_log(name)}")
-    if not isinstance(tokens, dict) or set(tokens) != set(logs):
-        named = sorted(map(str, tokens)) if isinstance(tokens, dict) else type(tokens).__name__
-        raise CourseError(f"tokens for {named}", f"each run has its text: {list(logs)}", "give the same names to both")
-    runs = [_run(texts([name], "a run's name")[0], log, tokens[name]) for name, log in logs.items()]
+    if set(tokens) != set(logs):
+        rule = f"each run has its text: {list(logs)}"
+        raise CourseError(f"tokens for {list(tokens)}", rule, "give the same names to both")
+    runs = [_run(name, log, tokens[name]) for name, log in logs.items()]
     plain = "\n".join(_plain(run, logs[name]) for run, name in zip(runs, logs, strict=True))
     return Explorable("formation", {"runs": runs, "run": 0, "moment": len(runs[0]["moments"]) - 1}, plain)
 
 
 def _run(name: str, log: dict, tokens: list[str]) -> dict:
-    tokens = texts(tokens, f"tokens[{name!r}]")
-    lacking = [key for key in WANTED if key not in log] if isinstance(log, dict) else list(WANTED)
-    if lacking:
-        raise CourseError(f"logs[{name!r}] lacks {lacking}", "a log has all of them", "use checkpoints.load_log")
-    arrays = {key: np.asarray(log[key], dtype=np.float64) for key in WANTED}
-    bad = [key for key, values in arrays.items() if not values.size or not np.isfinite(values).all()]
-    if bad:
-        raise CourseError(f"logs[{name!r}] has numbers that are not finite, or none, in {bad}", "all must be finite",
-                          "a context of 256 tokens gives all scores")  # fmt: skip
-    pattern, sides = arrays["pattern"], (len(tokens), len(tokens))
-    if pattern.shape != (len(arrays["snap_step"]), *arrays["prefix_matching"].shape[1:], *sides):
-        rule = f"there are {len(arrays['snap_step'])} moments and {len(tokens)} tokens"
-        raise CourseError(f"patterns of shape {list(pattern.shape)}", rule, f"give the text that {name} was shown")
-
+    sizes = {"tokens": len(tokens)}
+    arrays = check(f"logs[{name!r}]", log, Annotated[Log, "use checkpoints.load_log, of contexts of 256"], sizes)
+    pattern = arrays["pattern"]
     previous, prefix = arrays["previous_token"], arrays["prefix_matching"]
     final = np.maximum(previous[-1], prefix[-1])
     heads = sorted(np.argsort(-final, axis=None, kind="stable")[:HEADS].tolist())

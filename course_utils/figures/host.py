@@ -11,16 +11,30 @@ import posixpath
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
+import torch
 
-from course_utils.device import to_numpy
+from course_utils.checked import FILLED, FINITE, Made, Rule, check, checked, numbers
+from course_utils.checkpoints import load_model
+from course_utils.config import Model, Tokens
+from course_utils.corpus import Ids, Tokenizer
 from course_utils.errors import CourseError
 
 HERE = Path(__file__).parent
 IMPORT = re.compile(r'^import \{[^}]*\} from "(\.[^"]+)";\n', re.M)
 EXPORT = re.compile(r"^export (?=const|function|async function|class)", re.M)
 COMMENT = re.compile(r"^ *(//[^\n]*|/\*(?:(?!\*/).)*\*/)\n", re.M | re.S)  # that has its lines for itself
+
+
+Texts = Annotated[Sequence[str], FILLED, "list the tokens; tokenizer.show(id) for an id"]
+Layered = Annotated[
+    Model,
+    Made(lambda model: load_model(model, "cpu") if isinstance(model, str) else model),
+    Rule(lambda model, sizes: model.cfg.n_layers, lambda sizes: "with at least one layer, or the name of one"),
+    'pass e.g. "two-layer"',
+]
 
 
 class Explorable:
@@ -99,17 +113,16 @@ def _file(name: str) -> str:
     return (HERE / name).read_text("utf-8")
 
 
-def packed(values, bits: int = 8) -> dict:
+@checked
+def packed(
+    values: Annotated[numbers("..."), FILLED, FINITE],
+    bits: Annotated[Literal[8, 16], "use 8 for what only gives a colour"] = 8,
+) -> dict:
     """Numbers of any shape in one or two bytes each, for kit.js's `unpack`.
 
     They are off by half a step at most, (high − low) / 2 / (2^bits − 1).
     Raises CourseError for numbers that are not finite, and for other `bits` than 8 and 16.
     """
-    if bits not in (8, 16):
-        raise CourseError(f"bits is {bits!r}", "a number takes 8 or 16", "use 8 for what only gives a colour")
-    values = to_numpy(values)
-    if not values.size or not np.isfinite(values).all():
-        raise CourseError(f"values of shape {list(values.shape)}", "all must be finite, and some", "mask what is not")
     low, high = float(values.min()), float(values.max())
     steps = np.rint((values - low) / ((high - low) or 1) * (2**bits - 1)).astype(f"<u{bits // 8}")
     data = base64.b64encode(steps.tobytes()).decode("ascii")
@@ -121,14 +134,14 @@ def visible(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
-def texts(values, what: str) -> list[str]:
-    """`values` as a list; raises CourseError, which calls them `what`, unless they are strings, and some."""
-    if isinstance(values, str) or not isinstance(values, Sequence) or not values:
-        raise CourseError(f"{what} is {values!r}", "it must be a list of strings, not empty", "list the tokens")
-    for value in values:
-        if not isinstance(value, str):
-            raise CourseError(f"{what} has {value!r}", "each must be a string", "use tokenizer.show(id) for an id")
-    return list(values)
+def text_ids(name: str, text, model: Model, tokenizer: Tokenizer, longest: int) -> list[int]:
+    """The start token and then a text, which is given as it is or by its ids: `longest` tokens in all, at most."""
+    ids = tokenizer.encode(text) if isinstance(text, str) else check(name, text, Ids).tolist()
+    if not 1 <= len(ids) < longest:
+        rule = f"a text has 1 to {longest - 1} tokens"
+        raise CourseError(f"{name} has {len(ids)} tokens", rule, "cut it: tokenizer.encode(text)[:64]")
+    check(name, torch.tensor([ids]), Tokens, dict(vars(model.cfg)))
+    return [tokenizer.start_id, *ids]
 
 
 def code(text: str) -> str:

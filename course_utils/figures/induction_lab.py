@@ -6,12 +6,13 @@ import re
 import shutil
 import zlib
 from pathlib import Path
+from typing import Annotated
 
 import torch
 
+from course_utils.checked import FILLED, checked
 from course_utils.checkpoints import SHIPPED, WEIGHTS, load_card, load_model
 from course_utils.corpus import VOCABULARIES, load_tokenizer, read, token_counts
-from course_utils.errors import CourseError
 from course_utils.figures.host import EXPORT, Explorable, code, joined, table, visible
 from course_utils.interventions import run_without
 from course_utils.roles import LEAST, heads_of
@@ -32,13 +33,12 @@ PROSE = (
 )
 
 
-def induction_lab(files: str = "../_static/lab") -> Explorable:
+@checked
+def induction_lab(files: Annotated[str, FILLED, 'use "../_static/lab"'] = "../_static/lab") -> Explorable:
     """The lab, for a page of the site. `files`: where, seen from the page, lies what `ship` wrote.
 
     Raises CourseError if that is no text.
     """
-    if not isinstance(files, str) or not files:
-        raise CourseError(f"files is {files!r}", "it must be a folder, as a page names it", 'use "../_static/lab"')
     words = whole_words()
     example = " ".join(["", *words[:REPEATED]]) * 2
     data = {

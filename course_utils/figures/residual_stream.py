@@ -1,25 +1,26 @@
 """What the embedding and every head add to a logit, at each position of a text (chapter 1)."""
 
 from collections.abc import Sequence
+from typing import Annotated, Any
 
 import torch
 
-from course_utils.checkpoints import load_model
+from course_utils.checked import check, checked, within
 from course_utils.corpus import load_tokenizer
-from course_utils.errors import CourseError
-from course_utils.figures.host import Explorable, code, packed, table, texts, visible
-from course_utils.model import AttentionOnlyTransformer, check_tokens
+from course_utils.figures.host import Explorable, Layered, code, packed, table, text_ids, visible
+from course_utils.model import AttentionOnlyTransformer
 
 LONGEST = 64  # positions that can be chosen: more would be over 200 kB with 24 heads
 GUESSES = 5
 
 
+@checked
 @torch.no_grad()
 def residual_stream_figure(
-    model: AttentionOnlyTransformer | str,
-    tokens: str | Sequence[int] | torch.Tensor,
+    model: Layered,
+    tokens: Any,
     *,
-    last: int = 40,
+    last: Annotated[int, within(1, LONGEST)] = 40,
     at: int | None = None,
     offer: Sequence[str] = (),
 ) -> Explorable:
@@ -32,22 +33,15 @@ def residual_stream_figure(
 
     Logits are less their mean over the vocabulary, so that the parts show what moves a token against all others.
     """
-    model = load_model(model, "cpu") if isinstance(model, str) else model
-    if not isinstance(model, AttentionOnlyTransformer) or not model.cfg.n_layers:
-        rule = "it must be a model with at least one layer, or the name of one"
-        raise CourseError(f"model is {type(model).__name__}", rule, 'residual_stream_figure("two-layer", …)')
     tokenizer = load_tokenizer(model.cfg.d_vocab)
-    ids = _ids(tokens, model, tokenizer)
-    if not isinstance(last, int) or not 1 <= last <= LONGEST:
-        raise CourseError(f"last is {last!r}", f"it must be 1 to {LONGEST}", "leave it out for 40")
-    offered = _offered(offer, tokenizer)
+    ids = text_ids("tokens", tokens, model, tokenizer, model.cfg.n_ctx)
+    offered = [tokenizer.one(text) for text in offer]
     first = max(len(ids) - 1 - last, 0)
     values, candidates, chance = contributions(model, ids, offered)
     values, candidates, chance = (each[first:] for each in (values, candidates, chance))
     if at is None:
         at = first + int(values[:, 0, 1 + model.cfg.n_heads * (model.cfg.n_layers - 1) :].sum(dim=1).argmax())
-    if not isinstance(at, int) or not first <= at < len(ids) - 1:
-        raise CourseError(f"at is {at!r}", f"it must be {first} to {len(ids) - 2}", "leave it out")
+    at = int(check("at", at, Annotated[int, within(first, len(ids) - 2), "leave it out"]))
     shown = sorted({*ids, *candidates.flatten().tolist()})
     place = {token: i for i, token in enumerate(shown)}
     data = {
@@ -89,32 +83,6 @@ def contributions(
 
 def _names(model) -> list[str]:
     return ["embedding", *(f"{i}.{j}" for i in range(model.cfg.n_layers) for j in range(model.cfg.n_heads))]
-
-
-def _ids(tokens, model, tokenizer) -> list[int]:
-    """The start token, then the text."""
-    if isinstance(tokens, str):
-        ids = tokenizer.encode(tokens)
-    else:
-        ids = tokens.tolist() if isinstance(tokens, torch.Tensor) else tokens
-        if not isinstance(ids, Sequence) or not all(isinstance(i, int) for i in ids):
-            raise CourseError(f"tokens are {tokens!r}"[:200], "they must be a text or token ids", "pass a str")
-    if not 1 <= len(ids) < model.cfg.n_ctx:
-        rule = f"a text has 1 to {model.cfg.n_ctx - 1} tokens"
-        raise CourseError(f"the text has {len(ids)} tokens", rule, "cut it: tokenizer.encode(text)[:200]")
-    check_tokens(torch.tensor([list(ids)]), model.cfg)
-    return [tokenizer.start_id, *ids]
-
-
-def _offered(offer, tokenizer) -> list[int]:
-    found = []
-    for text in texts(offer, "offer") if offer != () else []:
-        ids = tokenizer.encode(text)
-        if len(ids) != 1:
-            rule = "each must be one token of the vocabulary"
-            raise CourseError(f"offer has {text!r}, {len(ids)} tokens", rule, "look at tokenizer.encode(text)")
-        found += ids
-    return found
 
 
 def _plain(data: dict, values: torch.Tensor) -> str:

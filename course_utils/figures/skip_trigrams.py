@@ -2,19 +2,27 @@
 
 import html
 from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 import numpy as np
 
+from course_utils.checked import FILLED, check, checked, within
 from course_utils.device import to_numpy
 from course_utils.errors import CourseError
-from course_utils.figures.host import Explorable, code, table, texts, visible
+from course_utils.figures.host import Explorable, Texts, code, table, visible
 
 DESTINATIONS, OUTPUTS = 8, 6  # rows and columns of the grid
 LOOKED_THROUGH = 24  # destinations among which pairs that occur are sought
 FREQUENT = 30
 
 
-def skip_trigrams_figure(circuits: Mapping, sources: Mapping, names: Sequence[str], counts) -> Explorable:
+@checked
+def skip_trigrams_figure(
+    circuits: Mapping[Any, tuple[Any, Any]],
+    sources: Annotated[Mapping[Any, Annotated[Sequence[int], FILLED]], FILLED, "choose among the heads of circuits"],
+    names: Texts,
+    counts: Any,
+) -> Explorable:
     """A grid [destination, out] for each source: values f1(a, b) · f2(a, c), and how often each pair occurs.
 
         circuits  {head: (qk, ov)}: FactoredMatrix or table [destination, source] and [source, out], both centred
@@ -26,24 +34,18 @@ def skip_trigrams_figure(circuits: Mapping, sources: Mapping, names: Sequence[st
     pairs chosen at first are real, and crosswise they never occur, if there are such pairs. Raises CourseError for
     heads or sources that are not there, and for a source with fewer than two positive entries on either side.
     """
-    names = [visible(name) for name in texts(names, "names")]
-    if not isinstance(sources, Mapping) or not sources or not set(sources) <= set(circuits):
-        given = list(sources) if isinstance(sources, Mapping) else type(sources).__name__
-        raise CourseError(
-            f"sources for {given}", f"there are circuits for {list(circuits)}", "choose among these heads"
-        )
+    names = [visible(name) for name in names]
+    if not set(sources) <= set(circuits):
+        rule = f"there are circuits for {list(circuits)}"
+        raise CourseError(f"sources for {list(sources)}", rule, "choose among these heads")
     if tuple(counts.shape) != (len(names),) * 2:
         rule = f"it is [destination, out] over the {len(names)} names"
         raise CourseError(f"counts of shape {list(counts.shape)}", rule, "take the rows and columns of these tokens")
     heads = []
     for head, chosen in sources.items():
-        for a in chosen:
-            if not isinstance(a, int | np.integer) or not 0 <= a < len(names):
-                raise CourseError(f"source {a!r}", f"a place in names is 0 to {len(names) - 1}", "see common_tokens")
-        look, rise = _entries(*circuits[head], list(chosen), len(names))
+        check(f"sources[{head!r}]", np.array(chosen), Annotated[Any, within(0, len(names) - 1), "see common_tokens"])
+        look, rise = _entries(*circuits[head], chosen, len(names))
         grids = [_grid(names, a, look[:, i], rise[i], counts) for i, a in enumerate(chosen)]
-        if not grids:
-            raise CourseError(f"head {head} has no sources", "each head has one or more", "leave the head out")
         heads.append({"head": str(head), "sources": grids})
     return Explorable("skip_trigrams", {"heads": heads}, _plain(heads))
 

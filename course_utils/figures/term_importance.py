@@ -1,25 +1,25 @@
 """The loss as it goes down term by term, and what is inside each step (chapter 8)."""
 
-from collections.abc import Sequence
+from typing import TypedDict
 
-import numpy as np
-
-from course_utils.device import to_numpy
-from course_utils.errors import CourseError
+from course_utils.checked import FILLED, FINITE, checked, numbers, within
 from course_utils.figures.host import Explorable, table
 
 STEPS = ["direct path", "single heads", "virtual heads"]
+Two, Three, Heads = (numbers(axes, FINITE) for axes in ("2", "3", "2 heads"))
+Pairs = numbers("heads heads", FINITE, FILLED)
 
 
+@checked
 def term_importance_figure(
-    losses: Sequence[float],
-    other: Sequence[float],
-    layers: dict,
-    heads: dict,
-    virtual,
-    constant,
-    apart: Sequence[float],
-    paper: dict,
+    losses: numbers("4", within(1e-9), "pass losses in nats, not falls"),
+    other: Three,
+    layers: TypedDict("Layers", {"alone": Two, "beside": Two}),
+    heads: TypedDict("Rises", {"direct": Heads, "real": Heads}),
+    virtual: Pairs,
+    constant: Pairs,
+    apart: Two,
+    paper: TypedDict("Paper", {"falls": Three, "alone": Two, "beside": Two}),
 ) -> Explorable:
     """The loss in nats from a uniform guess to the whole two-layer model, step by step; each step opens.
 
@@ -36,39 +36,18 @@ def term_importance_figure(
 
     Raises CourseError for other shapes, and for numbers that are not finite.
     """
-    for name, value, keys in (
-        ("layers", layers, {"alone", "beside"}),
-        ("heads", heads, {"direct", "real"}),
-        ("paper", paper, {"falls", "alone", "beside"}),
-    ):
-        if not isinstance(value, dict) or set(value) != keys:
-            given = sorted(map(str, value)) if isinstance(value, dict) else type(value).__name__
-            raise CourseError(f"{name} has {given}", f"it is a dict with the keys {sorted(keys)}", "give each of them")
-    n_heads = np.shape(virtual)[-1:] or (0,)
-    square = (*n_heads, *n_heads)
+    kept = lambda values: values.round(6).tolist()  # noqa: E731
     data = {
-        "losses": _numbers(losses, (4,), "losses"),
-        "other": _numbers(other, (3,), "other"),
-        "layers": {key: _numbers(value, (2,), f"layers[{key!r}]") for key, value in layers.items()},
-        "heads": {key: _numbers(value, (2, *n_heads), f"heads[{key!r}]") for key, value in heads.items()},
-        "virtual": _numbers(virtual, square, "virtual"),
-        "constant": np.asarray(_numbers(constant, square, "constant")).astype(bool).tolist(),
-        "apart": _numbers(apart, (2,), "apart"),
-        "paper": {key: _numbers(value, (3 if key == "falls" else 2,), f"paper[{key!r}]")
-                  for key, value in paper.items()},
-    }  # fmt: skip
-    if min(data["losses"]) <= 0:
-        raise CourseError(f"losses are {data['losses']}", "a loss is above 0", "pass losses in nats, not falls")
+        "losses": kept(losses),
+        "other": kept(other),
+        "layers": {key: kept(value) for key, value in layers.items()},
+        "heads": {key: kept(value) for key, value in heads.items()},
+        "virtual": kept(virtual),
+        "constant": constant.astype(bool).tolist(),
+        "apart": kept(apart),
+        "paper": {key: kept(value) for key, value in paper.items()},
+    }
     return Explorable("term_importance", data, _plain(data))
-
-
-def _numbers(values, shape: tuple[int, ...], what: str) -> list:
-    values = to_numpy(values)
-    if values.shape != shape:
-        raise CourseError(f"{what} has shape {list(values.shape)}", f"it must be {list(shape)}", "see term_importance")
-    if not np.isfinite(values).all():
-        raise CourseError(f"{what} has a number that is not finite", "all must be finite", "look where it comes from")
-    return values.round(6).tolist()
 
 
 def strongest(data: dict, constants: bool = True, most: int = 7) -> list[tuple[float, int, int]]:

@@ -151,20 +151,15 @@ def test_hostile_texts_are_never_markup():
 
 
 BAD = {
-    "no texts": (("one-layer", {}), {}, ["{}", "not empty"]),
-    "a text alone": (("one-layer", TEXT), {}, ["dict of texts"]),
-    "a name no text": (("one-layer", {1: TEXT}), {}, ["dict of texts"]),
-    "an empty text": (("one-layer", {"a": ""}), {}, ["'a' has 0 tokens", "1 to 71"]),
+    "an empty text": (("one-layer", {"a": ""}), {}, ["texts['a'] has 0 tokens", "1 to 71"]),
     "a long text": (("one-layer", {"a": [1] * 72}), {}, ["72 tokens", "1 to 71"]),
-    "a text that is none": (("one-layer", {"a": 3}), {}, ["'a' is 3"]),
+    "a text that is none": (("one-layer", {"a": 3}), {}, ["texts['a']", "integer"]),
     "ids that are none": (("one-layer", {"a": ["x"]}), {}, ["['x']"]),
     "ids out of range": (("one-layer", {"a": [4096]}), {}, ["4096"]),
-    "no model": ((None, {"a": TEXT}), {}, ["NoneType"]),
     "an unknown model": (("three-layer", {"a": TEXT}), {}, ["three-layer"]),
     "a model without heads": (("zero-layer", {"a": TEXT}), {}, ["at least one layer"]),
     "an unknown head": (("one-layer", {"a": TEXT}), {"head": "1.12"}, ["1.12", "0 to 11"]),
-    "an unknown mode": (("one-layer", {"a": TEXT}), {"mode": "x"}, ["'x'", "effect"]),
-    "a token too far": (("one-layer", {"a": "a"}), {"token": 2}, ["token 2", "0 to 1"]),
+    "a token too far": (("one-layer", {"a": "a"}), {"token": 2}, ["token is 2", "0 to 1"]),
     "a token that is none": (("one-layer", {"a": TEXT}), {"token": "def"}, ["'def'"]),
 }
 

@@ -95,11 +95,8 @@ def test_the_same_figure_is_the_same_text_and_small():
 
 BAD = {
     "other heads": ({"random": {"a": circuit(2)}}, ["['a']"]),
-    "no heads": ({"trained": {}}, ["[]"]),
-    "no dict": ({"random": [circuit(2)]}, ["list"]),
     "another vocabulary": ({"trained": TRAINED | {"b": circuit(1, 39)}}, ["head b", "[39, 39]"]),
     "names too few": ({"names": NAMES[:-1]}, ["[40, 40]", "39 names"]),
-    "names one text": ({"names": "abc"}, ["'abc'"]),
     "first": ({"first": "c"}, ["'c'", "['a', 'b']"]),
     "nothing": ({"random": RANDOM | {"b": ZERO}}, ["differs from 0"]),
 }

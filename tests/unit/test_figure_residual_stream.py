@@ -95,17 +95,14 @@ def test_tokens_are_text(model, monkeypatch):
 
 BAD = {
     "a model without layers": (("zero-layer", TEXT), {}, ["at least one layer"]),
-    "no model": ((3, TEXT), {}, ["int"]),
     "an unknown name": (("three-layer", TEXT), {}, ["three-layer"]),
     "no text": (("two-layer", ""), {}, ["0 tokens", "1 to 255"]),
     "a long text": (("two-layer", "a " * 400), {}, ["1 to 255"]),
     "no tokens": (("two-layer", 3.5), {}, ["3.5"]),
     "no ids": (("two-layer", ["a"]), {}, ["'a'"]),
     "an id too large": (("two-layer", [5000]), {}, ["5000"]),
-    "last": (("two-layer", TEXT), {"last": 65}, ["65", "1 to 64"]),
     "at": (("two-layer", TEXT), {"at": 100}, ["100"]),
     "two tokens offered": (("two-layer", TEXT), {"offer": ["two tokens"]}, ["'two tokens'", "one token"]),
-    "an offer of one text": (("two-layer", TEXT), {"offer": "abc"}, ["'abc'"]),
 }
 
 

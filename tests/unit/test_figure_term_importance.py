@@ -5,7 +5,6 @@ import pytest
 import torch
 from bs4 import BeautifulSoup
 
-from course_utils.errors import CourseError
 from course_utils.figures import term_importance_figure
 from course_utils.figures.term_importance import strongest
 
@@ -72,27 +71,3 @@ def test_the_same_figure_is_the_same_text_and_small():
     assert made._repr_html_() == figure()._repr_html_()
     alone = len(made._repr_html_().encode()) - len(made._json()) - len(made.plain.encode())
     assert alone <= 30_000 and len(made._json()) < 10_000
-
-
-BAD = {
-    "three losses": ({"losses": [1, 2, 3]}, ["losses", "[3]", "[4]"]),
-    "falls for losses": ({"losses": [8, 5, -1, 2]}, ["above 0"]),
-    "other": ({"other": [1, 2]}, ["other", "[2]", "[3]"]),
-    "layers": ({"layers": {"alone": [1, 2]}}, ["layers", "['alone']", "beside"]),
-    "a layer too many": ({"layers": {"alone": [1, 2, 3], "beside": [1, 2]}}, ["layers['alone']", "[3]"]),
-    "heads": ({"heads": {"direct": np.ones(24), "real": np.ones((2, 12))}}, ["heads['direct']", "[24]", "[2, 12]"]),
-    "virtual not square": ({"virtual": np.ones((11, 12))}, ["virtual", "[11, 12]", "[12, 12]"]),
-    "virtual a number": ({"virtual": 3.0}, ["heads['direct']"]),
-    "constant": ({"constant": np.ones(3)}, ["constant", "[3]"]),
-    "apart": ({"apart": 0.4}, ["apart", "[]"]),
-    "paper": ({"paper": [1.8, 5.2, 0.3]}, ["paper", "list", "falls"]),
-    "not finite": ({"apart": [float("inf"), 0]}, ["apart", "finite"]),
-}
-
-
-@pytest.mark.parametrize("name", BAD)
-def test_mistakes_are_named(name):
-    changed, words = BAD[name]
-    with pytest.raises(CourseError) as caught:
-        figure(**changed)
-    assert all(word in str(caught.value) for word in [*words, "Remedy:"]), caught.value

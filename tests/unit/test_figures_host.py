@@ -11,7 +11,7 @@ from hostile import HOSTILE
 from course_utils import figures
 from course_utils.errors import CourseError
 from course_utils.figures import host, induction_at_work_figure
-from course_utils.figures.host import code, packed, table, texts
+from course_utils.figures.host import code, packed, table
 
 FIGURES = sorted(path.stem for path in figures.HERE.glob("*.py") if path.stem not in ("__init__", "host"))
 STEP = {"at": 1, "look": [[0, 0.5]], "carried": [], "copied": "a", "right": True, "caption": "One."}
@@ -84,12 +84,6 @@ def test_a_table_names_rows_and_columns():
     assert [cell.get_text() for cell in soup.select("th[scope=col]")] == ["a", "b"]
     assert [cell.get_text() for cell in soup.select("th[scope=row]")] == ["1", "2"]
     assert [cell.get_text() for cell in soup.select("td")] == ["<x>", "y"]
-
-
-@pytest.mark.parametrize("values", ["abc", [], None, [1], ["a", None]])
-def test_texts_are_lists_of_strings(values):
-    with pytest.raises(CourseError, match="tokens"):
-        texts(values, "tokens")
 
 
 def test_the_kit_has_no_part_that_nobody_uses():
