@@ -24,8 +24,9 @@ from tqdm.auto import tqdm
 from course_utils import corpus, scores
 from course_utils.config import RECIPES
 from course_utils.device import choose_device
+from course_utils.losses import next_token_loss
 from course_utils.model import AttentionOnlyTransformer
-from course_utils.training import Optimiser, machine, next_token_loss, sample_windows
+from course_utils.training import Optimiser, machine, sample_windows
 
 GOAL, EVERY = 0.4, 25  # prefix-matching score; steps between two measurements
 

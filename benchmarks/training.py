@@ -32,8 +32,9 @@ from course_utils import corpus
 from course_utils.config import ModelConfig, TrainConfig
 from course_utils.device import choose_device, product_dtype
 from course_utils.interop import to_transformer_lens
+from course_utils.losses import next_token_loss
 from course_utils.model import AttentionOnlyTransformer
-from course_utils.training import HeadMuon, Optimiser, next_token_loss, sample_windows
+from course_utils.training import HeadMuon, Optimiser, sample_windows
 
 SIZES = ModelConfig(n_layers=2)  # 12 heads of 32, width 384, vocabulary 4096, context 256
 WARM_UP, RUN = 3, 5  # steps before timing; timed steps a side before the next one's turn

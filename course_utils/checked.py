@@ -20,10 +20,9 @@ from types import NoneType
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints, is_typeddict
 
 import numpy as np
-import torch
 from jaxtyping import Complex, Float
-from torch import Tensor
 
+from course_utils.device import to_numpy
 from course_utils.errors import CourseError, is_integer
 
 MOST = sys.float_info.max  # infinity and NaN are beyond any limit
@@ -52,7 +51,13 @@ def within(least: float = 0, most: float = MOST, below: str = "") -> Rule:
     top = lambda sizes: sizes[below] - 1 if below in sizes else most  # noqa: E731
     return Rule(
         lambda value, sizes: all(least <= each <= top(sizes) for each in _range(value)),
-        lambda sizes: f"from {least} to {top(sizes)}" if top(sizes) < MOST else f"of at least {least}",
+        lambda sizes: (
+            f"of at least {least}"
+            if top(sizes) == MOST
+            else f"from {least} to {top(sizes)}"
+            if top(sizes) >= least
+            else f"from {least}, but {below} is {sizes[below]}"
+        ),
         (within, least, most, below),
     )
 
@@ -85,7 +90,7 @@ def along(axis: str) -> Rule:
 def numbers(axes: str, *more, kind: type = float):
     """The declaration of numbers [axes] that may come in lists, arrays or tensors: the function gets an array."""
     array = (Complex if kind is complex else Float)[np.ndarray, axes]
-    return Annotated[array, Made(lambda values: _array(values, kind)), *more]
+    return Annotated[array, Made(lambda values: to_numpy(values, kind)), *more]
 
 
 def checked(function: Callable) -> Callable:
@@ -93,11 +98,12 @@ def checked(function: Callable) -> Callable:
     signature = inspect.signature(function)
     several = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
     hints = {name: each.annotation for name, each in signature.parameters.items() if each.kind not in several}
-    hints.pop("self", None)
+    hints = {name: hint for name, hint in hints.items() if name not in ("self", "cls")}
 
     @functools.wraps(function)
     def call(*given, **named):
         bound, sizes = signature.bind(*given, **named), {}
+        bound.apply_defaults()
         for name, value in bound.arguments.items():
             if name in hints:
                 value = bound.arguments[name] = check(name, value, hints[name], sizes)
@@ -178,17 +184,11 @@ def _fits(shape: list[int], axes: list[str], sizes: dict) -> bool:
     return len(axes) == len(shape) and all(map(lambda axis, size: known(axis, size) == size, axes, shape))
 
 
-def _array(value, kind=None) -> np.ndarray:
-    if isinstance(value, Tensor):
-        value = (value.float() if value.dtype == torch.bfloat16 else value).numpy(force=True)
-    return np.asarray(value, dtype=kind)
-
-
 def _range(value) -> tuple:
     """The least and the largest of an array, nothing of an empty one; a number is both."""
     if isinstance(value, Real):
         return (value,)
-    array = _array(value)
+    array = to_numpy(value, None)
     return (array.min(), array.max()) if array.size else ()
 
 
@@ -197,7 +197,8 @@ def _words(hint, sizes: dict) -> str:
     if hasattr(hint, "dim_str"):
         axes = [f"{axis} = {sizes[axis]}" if axis in sizes else axis for axis in hint.dim_str.split()]
         kind = f"a {hint.array_type.__name__} of " if hint.array_type is not np.ndarray else ""
-        return f"{kind}{hint.dtype.__name__.lower()} numbers [{', '.join(axes)}]"
+        numbers = hint.dtype.__name__.lower().replace("inexact", "real or complex")
+        return f"{kind}{numbers} numbers [{', '.join(axes)}]"
     if is_typeddict(hint) or kind is Literal:
         return f"a dict with {sorted(hint.__annotations__)}" if kind is not Literal else f"one of {list(inner)}"
     return WORDS.get(kind, f"a {getattr(kind, '__name__', kind)}") + f" of {len(inner)}" * (kind is tuple)
@@ -206,7 +207,7 @@ def _words(hint, sizes: dict) -> str:
 def _what(name: str, value) -> str:
     """The value in words: an array by its shape and range, anything else as it is if that is short."""
     if hasattr(value, "shape") and hasattr(value, "dtype"):
-        span = _range(value) if hasattr(value, "__array__") and _array(value).dtype.kind in "iuf" else ()
+        span = _range(value) if hasattr(value, "__array__") and to_numpy(value, None).dtype.kind in "iuf" else ()
         return f"{name} of shape {list(value.shape)}, {value.dtype}" + (
             f", from {span[0]} to {span[1]}" if span else ""
         )

@@ -17,7 +17,7 @@ from safetensors.torch import load as _load_tensors
 from safetensors.torch import save as _save_tensors
 from torch import Tensor
 
-from course_utils.checked import Made, Rule, check, checked
+from course_utils.checked import Made, Rule, checked
 from course_utils.config import AnyModel, ModelConfig
 from course_utils.device import pick_device
 from course_utils.errors import CourseError
@@ -201,8 +201,3 @@ def check_writable(folder: Folder) -> None:
             file.write(b"can this be written?")
     except OSError as error:
         raise CourseError(f"{folder}", f"it can't be written ({error.strerror})", "choose another folder") from error
-
-
-def check_name(name) -> None:
-    """Raise CourseError unless `name` can begin the names of files."""
-    check("name", name, Name)

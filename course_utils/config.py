@@ -76,7 +76,9 @@ Tokens = Annotated[
 ]
 Stream = Annotated[Float[Tensor, "batch pos d_model"], long("pos", 1, "n_ctx"), "take one of cache.resid"]
 Layer, HeadNumber = (Annotated[int, within(below=size), "choose one of these"] for size in ("n_layers", "n_heads"))
+Later = Annotated[int, within(1, below="n_layers"), "use a model of two layers and layer=1"]  # with a layer before it
 Head = Annotated[tuple[Layer, HeadNumber], "write (layer, head), e.g. (1, 6)"]
+Side = Annotated[Literal["Q", "K", "V"], "use 'Q', 'K' or 'V': queries, keys or values"]
 Pattern = Annotated[Float[Tensor, "n_layers batch n_heads pos pos"], "take cache.pattern of run_with_cache"]
 
 SMALL = {"n_heads": 4, "d_model": 256, "d_head": 64, "d_vocab": 1024}

@@ -260,11 +260,6 @@ def count_bigrams(ids: Ids, d_vocab: Annotated[int, within(1)], start_id: int = 
     return scipy.sparse.coo_array((ones, (now[keep], after[keep])), shape=(d_vocab, d_vocab)).tocsr()
 
 
-def check_counts(counts, d_vocab: int | None = None) -> None:
-    """Raise CourseError unless `counts` is a table of pairs, of so many tokens."""
-    check("counts", counts, Counts, {"d_vocab": d_vocab} if d_vocab else None)
-
-
 @checked
 def read(name: Annotated[str, "pass the name of a file"]) -> bytes:
     """A shipped file of `data/`, by name."""

@@ -65,9 +65,11 @@ def fast_products(device: torch.device) -> torch.autocast:
 def to_numpy(values, dtype: type | None = float) -> np.ndarray:
     """The values as an array, 64 bits wide unless asked otherwise (None: as they are), wherever they lie.
 
-    To the CPU first: NumPy reads no other memory, and Apple's GPU has no 64 bits.
+    To the CPU first: NumPy reads no other memory, Apple's GPU has no 64 bits. NumPy has no bfloat16 either.
     """
-    return np.asarray(values.cpu() if isinstance(values, torch.Tensor) else values, dtype=dtype)
+    if isinstance(values, torch.Tensor):
+        values = (values.float() if values.dtype == torch.bfloat16 else values).numpy(force=True)
+    return np.asarray(values, dtype=dtype)
 
 
 def _existing(name: str) -> torch.device:

@@ -4,17 +4,28 @@ The tables of a head, vocabulary × vocabulary, have rank d_head at most: we kee
 them out in blocks only.
 """
 
-from typing import NamedTuple
+from typing import Annotated, Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from course_utils.errors import CourseError, check_finite, check_type, is_integer
+from course_utils.checked import check, checked, within
+from course_utils.config import Count
+from course_utils.errors import CourseError, check_finite
 
 BLOCK = 256  # rows that are multiplied out at a time: 51 MB at 50 257 columns
 CHUNK = 16  # columns that share a maximum, so that most of a block is read once and sorted never
+
+
+@runtime_checkable
+class Matrix(Protocol):
+    """A FactoredMatrix or a tensor."""
+
+    shape: tuple[int, ...]
+
+    def norm(self) -> Tensor: ...
 
 
 class Entries(NamedTuple):
@@ -31,9 +42,8 @@ class FactoredMatrix:
     Leading axes, if any, are many matrices at once, as of all heads of a layer; they broadcast as PyTorch's do.
     """
 
+    @checked
     def __init__(self, A: Float[Tensor, "*batch rows rank"], B: Float[Tensor, "*batch rank columns"]):
-        for factor in (A, B):
-            check_type("a factor", factor, Tensor, "pass two tensors")
         if A.dtype != B.dtype:
             raise CourseError(
                 f"factors of {A.dtype} and {B.dtype}", "they must be of one type", "convert one: .to(...)"
@@ -102,19 +112,19 @@ class FactoredMatrix:
     def take(self, rows: Int[Tensor, " n"] | None = None, columns: Int[Tensor, " m"] | None = None) -> "FactoredMatrix":
         """The matrix of some rows and columns only, still factored."""
         for name, index, size in (("rows", rows, self.shape[0]), ("columns", columns, self.shape[1])):
-            _check_index(name, index, size)
+            check(name, index, Annotated[Any, within(-size, size - 1)] | None)
         A = self.A if rows is None else self.A[rows]
         return FactoredMatrix(A, self.B if columns is None else self.B[:, columns])
 
+    @checked
     @torch.no_grad()
-    def row_topk(self, k: int) -> tuple[Float[Tensor, "rows k"], Int[Tensor, "rows k"]]:
+    def row_topk(self, k: Count) -> tuple[Float[Tensor, "rows k"], Int[Tensor, "rows k"]]:
         """The k largest entries of each row and their columns, exact; rows are multiplied out in blocks.
 
         Takes about 1.4 times as long as the block products alone: see `benchmarks/tables.py`.
         """
         height, width = self.shape
-        if not is_integer(k) or not 1 <= k <= width:
-            raise CourseError(f"k is {k}", f"a row has {width} entries", f"choose k from 1 to {width}")
+        check("k", k, Annotated[int, within(1, width)])
         values, columns = self.A.new_empty(height, k), torch.empty(height, k, dtype=torch.long, device=self.A.device)
         chunks = -(-width // CHUNK)
         block = self.A.new_full((min(BLOCK, height), chunks * CHUNK), float("-inf"))
@@ -135,16 +145,15 @@ class FactoredMatrix:
             columns[part] = place // k * chunks + best.gather(1, place % k)
         return values, columns
 
+    @checked
     @torch.no_grad()
-    def largest(self, k: int, row_topk: tuple[Tensor, Tensor] | None = None) -> Entries:
+    def largest(self, k: Count, row_topk: tuple[Tensor, Tensor] | None = None) -> Entries:
         """The k largest entries of the whole matrix, exact. `row_topk`, if it is at hand, saves a pass over the blocks.
 
         A row may hold more of them than were kept of it: such rows, few of them, are multiplied out again.
         """
         height, width = self.shape
-        if not is_integer(k) or not 1 <= k <= height * width:
-            rule = f"the matrix has {height * width} entries"
-            raise CourseError(f"k is {k}", rule, f"choose k from 1 to {height * width}")
+        check("k", k, Annotated[int, within(1, height * width)])
         kept, columns = row_topk or self.row_topk(min(8, width))
         each = kept.shape[1]
         first = kept.flatten().topk(min(k, kept.numel()))
@@ -178,7 +187,7 @@ class FactoredMatrix:
 def check_product(left: FactoredMatrix | Tensor, right: FactoredMatrix | Tensor) -> None:
     """Raise CourseError unless the two are matrices that can be multiplied in this order."""
     for matrix in (left, right):
-        check_type("a side of a product", matrix, (FactoredMatrix, Tensor), "pass a tensor")
+        check("a side of a product", matrix, Annotated[Matrix, "pass a tensor"])
     _check_shapes("a product", left.shape, right.shape)
 
 
@@ -191,11 +200,3 @@ def _check_shapes(what: str, left: tuple[int, ...], right: tuple[int, ...]) -> N
         rule = "both must be matrices, the first with as many columns as the second has rows"
         remedy = "check the order, or transpose one"
         raise CourseError(f"{what} of shapes {list(left)} and {list(right)}", rule, remedy) from error
-
-
-def _check_index(name: str, index, size: int) -> None:
-    """Raise CourseError if numbers of rows or columns go beyond the matrix."""
-    numbers = torch.as_tensor([] if index is None else index)
-    if numbers.numel() and numbers.dtype != torch.bool and not (-size <= numbers.min() and numbers.max() < size):
-        rule = f"the matrix has {size} of them, 0 to {size - 1}"
-        raise CourseError(f"{name} from {numbers.min()} to {numbers.max()}", rule, "choose among these")

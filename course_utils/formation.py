@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from course_utils import checkpoints, circuits, corpus, scores
-from course_utils.config import TrainConfig
+from course_utils import checkpoints, circuits, corpus, losses, scores
+from course_utils.checked import checked
+from course_utils.config import Count, TrainConfig
 from course_utils.device import fast_products
-from course_utils.errors import check_integer
 from course_utils.model import AttentionOnlyTransformer
 
 # The text whose attention patterns are kept through training: names come back, so there is something to induce.
@@ -58,9 +58,9 @@ class Log:
         checkpoints.write_atomically(path, file.getvalue())
 
 
-def snapshot_steps(steps: int, n: int = 40) -> set[int]:
+@checked
+def snapshot_steps(steps: Count, n: Count = 40) -> set[int]:
     """Some 40 steps, closer together early in the run."""
-    check_integer("steps", steps, 1)
     return {0, *np.unique(np.geomspace(1, steps, n).round().astype(int)).tolist()}
 
 
@@ -78,12 +78,12 @@ class Meter:
     def measure(self, log: Log, step: int, evaluate: bool, snap: bool) -> None:
         if evaluate:
             with fast_products(self.fixed.device):
-                losses = scores.loss_by_position(self.model, self.windows)
-            long_enough = losses.shape[1] >= scores.LATE.stop
-            in_context = scores.late_less_early(losses).mean().item() if long_enough else float("nan")
+                each = losses.loss_by_position(self.model, self.windows)
+            long_enough = each.shape[1] >= scores.LATE.stop
+            in_context = scores.late_less_early(each).mean().item() if long_enough else float("nan")
             prefix = scores.prefix_matching_scores(self.model, n=32)
             previous = scores.previous_token_scores(self.model, self.windows[:16])
-            log.eval_step.append(step), log.validation_loss.append(losses[:, 1:].mean().item())
+            log.eval_step.append(step), log.validation_loss.append(each[:, 1:].mean().item())
             log.in_context.append(in_context), log.prefix_matching.append(prefix), log.previous_token.append(previous)
             self.last = {"prefix": f"{prefix.max():.2f}", "previous": f"{previous.max():.2f}"}
         if snap:

@@ -4,22 +4,28 @@ Each is an edit of `model.run_with_cache`. To ablate is to replace by zero, unle
 (layer, head); a path is (earlier head, later head, side): the later head's queries, keys or values ("Q", "K", "V").
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from typing import Annotated, Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from course_utils.circuits import check_pair, through_head
-from course_utils.circuits.virtual_weights import SIDES
-from course_utils.errors import CourseError, check_integer, check_type
-from course_utils.model import AttentionOnlyTransformer, Cache, Edit, check_head, check_model, check_tokens
+from course_utils.checked import checked, long
+from course_utils.circuits import through_head
+from course_utils.config import AnyModel, Head, Later, Side, Tokens
+from course_utils.errors import CourseError
+from course_utils.model import AnyCache, AttentionOnlyTransformer, Cache, Edit
 
-Head = tuple[int, int]
+Heads, Paths = Iterable[Head], Iterable[Annotated[tuple[Head, Head, Side], "write e.g. ((0, 3), (1, 6), 'K')"]]
+Means = Annotated[Float[Tensor, "n_layers n_heads d_head"], "take cache.z.mean((1, 3))"]
+OfPatterns = Annotated[Literal["Q", "K"], "values don't enter the pattern: use 'Q' or 'K', or run_without"]
+Pairs = Annotated[Tokens, long("pos", 2)]
 
 
-def ablate(heads: Iterable[Head], means: Float[Tensor, "n_layers n_heads d_head"] | None = None) -> Edit:
+@checked
+def ablate(heads: Heads, means: Means | None = None) -> Edit:
     """An edit: these heads put out zero or, with `means`, their mean z."""
 
     def edit(name: str, value: Tensor, layer: int, cache: Cache) -> Tensor:
@@ -31,8 +37,11 @@ def ablate(heads: Iterable[Head], means: Float[Tensor, "n_layers n_heads d_head"
     return edit
 
 
-def cut(model: AttentionOnlyTransformer, paths: Iterable[tuple[Head, Head, str]]) -> Edit:
+@checked
+def cut(model: AnyModel, paths: Paths) -> Edit:
     """An edit: on each path the later head reads the stream less what the earlier head added to it."""
+    for earlier, later, _ in paths:
+        _check_order(earlier, later)
 
     def edit(name: str, value: Tensor, layer: int, cache: Cache) -> Tensor:
         for earlier, (at, head), side in paths:
@@ -43,12 +52,9 @@ def cut(model: AttentionOnlyTransformer, paths: Iterable[tuple[Head, Head, str]]
     return edit
 
 
+@checked
 def run_without(
-    model: AttentionOnlyTransformer,
-    tokens: Int[Tensor, "batch pos"],
-    heads: Iterable[Head] = (),
-    paths: Iterable[tuple[Head, Head, str]] = (),
-    means: Float[Tensor, "n_layers n_heads d_head"] | None = None,
+    model: AnyModel, tokens: Tokens, heads: Heads = (), paths: Paths = (), means: Means | None = None
 ) -> tuple[Float[Tensor, "batch pos d_vocab"], Cache]:
     """`run_with_cache` with some heads ablated, and some paths cut.
 
@@ -56,25 +62,16 @@ def run_without(
     the stream less what the earlier head added to it; everybody else reads the stream as it is. With `means`, an
     ablated head puts out its mean z in place of zero.
     """
-    for name, value in {"heads": heads, "paths": paths}.items():
-        check_type(name, value, Iterable, "pass e.g. [(1, 6)] and [((0, 3), (1, 6), 'K')]")
-    heads, paths = list(heads), list(paths)
-    _check(model, heads, paths)
-    if means is not None and means.shape != model.W_Q.shape[:2] + model.W_Q.shape[3:]:
-        rule = f"they must be [n_layers, n_heads, d_head] = {[*model.W_Q.shape[:2], model.cfg.d_head]}"
-        raise CourseError(f"means of shape {list(means.shape)}", rule, "take cache.z.mean((1, 3))")
     return model.run_with_cache(tokens, [cut(model, paths), ablate(heads, means)])
 
 
+@checked
 def pattern_without(
-    model: AttentionOnlyTransformer, cache: Cache, later: Head, earlier: Sequence[Head], side: str
+    model: AnyModel, cache: AnyCache, later: Head, earlier: Heads, side: OfPatterns
 ) -> Float[Tensor, "batch query key"]:
     """The later head's pattern when its path from some earlier heads, to its queries ("Q") or keys ("K"), is cut."""
-    check_type("earlier", earlier, Sequence, "pass e.g. [(0, 3)]")
-    check_type("cache", cache, Cache, "pass the second value of model.run_with_cache(tokens)")
-    _check(model, [later], [(head, later, side) for head in earlier])
-    if side == "V":
-        raise CourseError("side 'V'", "values don't enter the pattern", "use 'Q' or 'K', or run_without")
+    for each in earlier:
+        _check_order(each, later)
     layer, head = later
     x = {side: cache.resid[layer] for side in "QK"}
     x[side] = x[side] - sum(cache.head_out(*each) for each in earlier)
@@ -82,24 +79,19 @@ def pattern_without(
     return model.scores(q, k).softmax(dim=-1)
 
 
+@checked
 @torch.no_grad()
-def path_effects(
-    model: AttentionOnlyTransformer, tokens: Int[Tensor, "batch pos"], layer: int = 1
-) -> dict[str, Float[Tensor, "earlier later"]]:
+def path_effects(model: AnyModel, tokens: Pairs, layer: Later = 1) -> dict[str, Float[Tensor, "earlier later"]]:
     """What cutting each path from a head of the layer before does to a head of `layer`.
 
     "Q", "K": mean over queries of KL(pattern as it is ‖ pattern with the path cut), in nats, the first query left out.
     "V": ‖change of the head's output‖ / ‖its output‖ with patterns frozen.
     """
-    check_integer("layer", layer)
-    _check(model, [], [((layer - 1, 0), (layer, 0), "K")])
-    check_tokens(tokens, model.cfg, model.W_E.device)
-    check_integer("the number of positions", tokens.shape[1], 2)  # the first query is left out
     H = model.cfg.n_heads
     cache = model.run_with_cache(tokens)[1]
     q, k = (model.read(cache.resid[layer], layer, side) for side in "qk")
     log_before = _log_pattern(model, q, k)
-    effects = {side: torch.zeros(H, H, dtype=model.W_E.dtype) for side in SIDES}
+    effects = {side: torch.zeros(H, H, dtype=model.W_E.dtype) for side in "QKV"}
     for earlier in tqdm(range(H), desc=f"paths into layer {layer}", leave=False, disable=len(tokens) < 32):
         written = cache.head_out(layer - 1, earlier)
         part = {side: model.read(written, layer, side, positions=False) for side in "qk"}
@@ -117,18 +109,7 @@ def _log_pattern(model: AttentionOnlyTransformer, q: Tensor, k: Tensor) -> Tenso
     return model.scores(q, k).clamp(min=-1e4).log_softmax(dim=-1)
 
 
-def _check(model: AttentionOnlyTransformer, heads: list[Head], paths: list[tuple[Head, Head, str]]) -> None:
-    check_model(model)
-    for path in paths:
-        if not isinstance(path, tuple | list) or len(path) != 3:
-            rule = "a path is (earlier head, later head, side)"
-            raise CourseError(f"path {path!r}", rule, "write e.g. ((0, 3), (1, 6), 'K')")
-    for head in heads + [head for earlier, later, _ in paths for head in (earlier, later)]:
-        check_pair(head)
-        check_head(model.cfg.n_layers, model.cfg.n_heads, *head)
-    for earlier, later, side in paths:
-        if side not in tuple(SIDES):
-            raise CourseError(f"side {side!r}", f"a path ends in one of {', '.join(SIDES)}", "use 'Q', 'K' or 'V'")
-        if earlier[0] >= later[0]:
-            rule = "a path leads from an earlier layer to a later one"
-            raise CourseError(f"a path from layer {earlier[0]} to layer {later[0]}", rule, "swap the two heads")
+def _check_order(earlier: Head, later: Head) -> None:
+    if earlier[0] >= later[0]:
+        rule = "a path leads from an earlier layer to a later one"
+        raise CourseError(f"a path from layer {earlier[0]} to layer {later[0]}", rule, "swap the two heads")

@@ -7,14 +7,16 @@ Rows are multiplied: a stream vector is x [d_model], and a matrix acts as x @ W.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from course_utils.config import ModelConfig
-from course_utils.errors import CourseError, check_integer, check_number, check_type, is_integer
+from course_utils.checked import check, checked
+from course_utils.config import Head, Layer, ModelConfig, Rate, Step, Stream, Tokens
+from course_utils.errors import CourseError
 from course_utils.smeared_keys import smeared
 
 
@@ -29,9 +31,11 @@ class Cache:
 
     def head_out(self, layer: int, head: int) -> Float[Tensor, "batch pos d_model"]:
         """What one head adds to the stream ([E21], "Attention Heads as Independent and Additive")."""
-        check_head(*self.W_O.shape[:2], layer, head)
+        check("head", (layer, head), Head, dict(zip(("n_layers", "n_heads"), self.W_O.shape, strict=False)))
         return self.z[layer][:, head] @ self.W_O[layer, head]
 
+
+AnyCache = Annotated[Cache, "pass the second value of model.run_with_cache(tokens)"]
 
 # edit(name, value, layer, cache) sees each tensor of a run as it is made, and returns what the run goes on with:
 # "resid" [batch, pos, d_model] (after the last layer it is that of layer n_layers), "q", "k", "v" and "z"
@@ -42,9 +46,9 @@ Edit = Callable[[str, Tensor, int, Cache], Tensor]
 class AttentionOnlyTransformer(nn.Module):
     """Token ids in, logits out, with the tensor names and shapes of TransformerLens."""
 
-    def __init__(self, cfg: ModelConfig):
+    @checked
+    def __init__(self, cfg: Annotated[ModelConfig, "pass e.g. ModelConfig(n_layers=2)"]):
         super().__init__()
-        check_type("cfg", cfg, ModelConfig, "pass e.g. ModelConfig(n_layers=2)")
         self.cfg = cfg
         L, H, M, D = cfg.n_layers, cfg.n_heads, cfg.d_model, cfg.d_head
         self.W_E = nn.Parameter(torch.zeros(cfg.d_vocab, M))
@@ -58,13 +62,12 @@ class AttentionOnlyTransformer(nn.Module):
             self.smear = nn.Parameter(torch.zeros(L, H))  # α: half and half at first
 
     @classmethod
-    def init(cls, cfg: ModelConfig, seed: int = 0, positions: float = 0.5) -> "AttentionOnlyTransformer":
+    @checked
+    def init(cls, cfg: ModelConfig, seed: Step = 0, positions: Rate = 0.5) -> "AttentionOnlyTransformer":
         """A model with random weights, drawn on the CPU: a seed gives the same start on every device.
 
         `positions` is the standard deviation of W_pos.
         """
-        check_integer("seed", seed)
-        check_number("positions", positions)
         model, generator = cls(cfg), torch.Generator().manual_seed(seed)
         spread = {"W_E": 0.5, "W_pos": positions, "W_O": cfg.d_model**-0.5 / max(1, 2 * cfg.n_layers) ** 0.5}
         with torch.no_grad():
@@ -79,7 +82,7 @@ class AttentionOnlyTransformer(nn.Module):
         return self.stream(tokens) @ self.W_U
 
     def stream(self, tokens: Int[Tensor, "batch pos"], checked: bool = False) -> Float[Tensor, "batch pos d_model"]:
-        """The residual stream after the last layer, by the fast path. `checked`: `check_tokens` has seen the tokens."""
+        """The residual stream after the last layer, by the fast path. `checked`: the tokens have been already."""
         return self._run(self.embed(tokens, checked), self._attend_fast)
 
     def run_with_cache(
@@ -118,7 +121,8 @@ class AttentionOnlyTransformer(nn.Module):
     def embed(self, tokens: Int[Tensor, "batch pos"], checked: bool = False) -> Float[Tensor, "batch pos d_model"]:
         """The stream before layer 0."""
         if not checked:
-            check_tokens(tokens, self.cfg, self.W_E.device)
+            check_place(self, tokens)
+            check("tokens", tokens, Tokens, {**vars(self.cfg)})
         return F.embedding(tokens.long(), self.W_E)  # it takes no 16-bit ids
 
     def read(
@@ -148,12 +152,9 @@ class AttentionOnlyTransformer(nn.Module):
         """What all heads of a layer together add to the stream."""
         return z.transpose(1, 2).flatten(-2) @ self.W_O[layer].flatten(0, 1)
 
-    def attention_scores(
-        self, x: Float[Tensor, "batch pos d_model"], layer: int
-    ) -> Float[Tensor, "batch n_heads query key"]:
+    @checked
+    def attention_scores(self, x: Stream, layer: Layer) -> Float[Tensor, "batch n_heads query key"]:
         """The scores of a layer that reads the stream `x`."""
-        check_integer("layer", layer, 0, self.cfg.n_layers - 1)
-        check_stream(x, self.cfg)
         return self.scores(self.read(x, layer, "q"), self.read(x, layer, "k"))
 
     def _attend_fast(
@@ -169,54 +170,9 @@ class AttentionOnlyTransformer(nn.Module):
         return (scores.softmax(-1) @ v.flatten(0, 1)).unflatten(0, (-1, self.cfg.n_heads))
 
 
-def check_tokens(tokens: Tensor, cfg: ModelConfig, device: torch.device | None = None) -> None:
-    """Raise CourseError unless `tokens` are integer ids [batch, pos] that this model can read, on `device` if given."""
-    if not isinstance(tokens, Tensor):
-        remedy = "pass torch.tensor(tokenizer.encode(text))[None]"
-        raise CourseError(f"tokens of type {type(tokens).__name__}", "they must be a tensor of ids", remedy)
-    shape = list(tokens.shape)
-    if tokens.ndim != 2 or 0 in shape:
-        raise CourseError(
-            f"tokens of shape {shape}", "they must be [batch, pos], not empty", "add a batch axis: tokens[None]"
-        )
-    if tokens.is_floating_point() or tokens.dtype == torch.bool:
-        raise CourseError(f"tokens of dtype {tokens.dtype}", "they must be integer ids", "use tokenizer.encode(text)")
-    if tokens.shape[1] > cfg.n_ctx:
-        raise CourseError(
-            f"a context of {tokens.shape[1]} tokens",
-            f"this model reads {cfg.n_ctx} at most",
-            "cut it with course_utils.windows",
-        )
-    if device is not None and tokens.device != device:
+def check_place(model: AttentionOnlyTransformer, tokens: Tensor) -> None:
+    """Raise CourseError if `tokens` are on another device than the model."""
+    device = model.W_E.device
+    if getattr(tokens, "device", device) != device:
         rule = f"the model is on {device}"
         raise CourseError(f"tokens on {tokens.device}", rule, "move them there: tokens.to(model.W_E.device)")
-    low, high = tokens.min().item(), tokens.max().item()
-    if low < 0 or high >= cfg.d_vocab:
-        raise CourseError(
-            f"token ids from {low} to {high}",
-            f"this model knows 0 to {cfg.d_vocab - 1}",
-            f"use load_tokenizer({cfg.d_vocab}), the model's own",
-        )
-
-
-def check_stream(x: Tensor, cfg: ModelConfig) -> None:
-    """Raise CourseError unless `x` is a residual stream [batch, pos, d_model] of this model."""
-    shape = list(getattr(x, "shape", []))
-    if not isinstance(x, Tensor) or len(shape) != 3 or shape[2] != cfg.d_model or not 1 <= shape[1] <= cfg.n_ctx:
-        rule = f"it must be [batch, pos, d_model], with at most {cfg.n_ctx} positions and d_model = {cfg.d_model}"
-        raise CourseError(f"a stream of shape {shape}", rule, "take one of cache.resid")
-
-
-def check_head(n_layers: int, n_heads: int, layer: int, head: int) -> None:
-    """Raise CourseError unless a model of these sizes has this head."""
-    if not (is_integer(layer) and is_integer(head) and 0 <= layer < n_layers and 0 <= head < n_heads):
-        rule = f"this model has layers 0 to {n_layers - 1} and heads 0 to {n_heads - 1}"
-        raise CourseError(
-            f"head {layer}.{head}", rule if n_layers else "this model has no heads", "choose one of these"
-        )
-
-
-def check_model(model) -> None:
-    """Raise CourseError unless this has the sizes that a model of ours has."""
-    if not hasattr(model, "cfg"):
-        raise CourseError(f"model of type {type(model).__name__}", "it is no model", "pass what load_model gives")

@@ -4,25 +4,29 @@ An induction head attends to what followed an earlier occurrence of the present 
 token before ([O22]). Figures, slides and the lab read the card; `measure` makes what stands there.
 """
 
+from typing import Annotated, Literal
+
 import torch
 
+from course_utils.checked import Made, checked
 from course_utils.checkpoints import load_card
+from course_utils.config import AnyModel, Count, Step
 from course_utils.corpus import load_text, windows
-from course_utils.errors import CourseError
-from course_utils.model import AttentionOnlyTransformer, check_model
 from course_utils.scores import prefix_matching_scores, previous_token_scores
 
 # Role → the score that decides, and from which value on. Between the heads that have a role and the rest is a wide gap.
 LEAST = {"induction": ("prefix_matching", 0.3), "previous": ("previous_token", 0.4)}
+Role = Literal[tuple(LEAST)]
+Card = Annotated[dict, Made(lambda card: load_card(card) if isinstance(card, str) else card), "see load_card"]
 
 
+@checked
 @torch.no_grad()
-def measure(model: AttentionOnlyTransformer, n: int = 64) -> dict:
+def measure(model: AnyModel, n: Count = 64) -> dict:
     """For a card: every head's scores, [n_layers][n_heads], and the heads of each role with the threshold.
 
     `n`: the number of random sequences and of windows of validation text that are looked at.
     """
-    check_model(model)
     text = windows(load_text("validation", model.cfg.d_vocab), model.cfg.n_ctx)
     scores = {
         "prefix_matching": prefix_matching_scores(model, n),
@@ -39,14 +43,13 @@ def measure(model: AttentionOnlyTransformer, n: int = 64) -> dict:
     }
 
 
-def heads_of(card: dict | str, role: str) -> list[tuple[int, int]]:
+@checked
+def heads_of(card: Card, role: Role) -> list[tuple[int, int]]:
     """The heads, (layer, head), that have a role, the strongest first: of a card, or of a model that ships, by name."""
-    if role not in LEAST:
-        raise CourseError(f"role {role!r}", f"it must be one of {sorted(LEAST)}", "use 'induction'")
-    card = load_card(card) if isinstance(card, str) else card
     return [(layer, head) for layer, head in card.get("roles", {}).get(role, {"heads": []})["heads"]]
 
 
-def role_of(card: dict, layer: int, head: int) -> str:
+@checked
+def role_of(card: Card, layer: Step, head: Step) -> str:
     """The role of one head, or ""."""
     return next((role for role in LEAST if (layer, head) in heads_of(card, role)), "")

@@ -1,9 +1,8 @@
-"""What heads and models do, measured by behaviour: the scores of [O22], and losses by position.
+"""What heads and models do, measured by behaviour: the scores of [O22].
 
-Definitions and their pitfalls stand in the appendix on notation. All losses are in nats.
+Definitions and their pitfalls stand in the appendix on notation.
 """
 
-from collections.abc import Iterator
 from typing import Annotated
 
 import numpy as np
@@ -11,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, Integer
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from course_utils.checked import FILLED, checked, long, numbers, within
 from course_utils.config import AnyModel
@@ -22,32 +20,12 @@ EARLY, LATE = slice(32, 64), slice(192, 255)  # positions that the in-context sc
 Some = Annotated[int, within(1)]
 Seed = Annotated[int, within(0)]
 Tokens = Annotated[Integer[Tensor, "n pos"], long("n"), "use windows()"]
-Pairs, Triples = Annotated[Tokens, long("pos", 2)], Annotated[Tokens, long("pos", 3)]
+Triples = Annotated[Tokens, long("pos", 3)]
 Losses = Annotated[
     Float[Tensor, "n predictions"],
     long("predictions", LATE.stop),
     "see loss_by_position, and use windows of 256 tokens",
 ]
-
-
-@checked
-@torch.no_grad()
-def loss_by_position(model: AnyModel, windows: Pairs, batch: Some = 4) -> Float[Tensor, "n predictions"]:
-    """Column p: the loss of the prediction made at position p, of the token at p + 1."""
-    batches = _batches(model, windows, batch)
-    # Filled in place: small tensors kept from step to step would break up the memory that the logits come back to.
-    losses = torch.empty(len(windows), windows.shape[1] - 1, dtype=model.W_E.dtype)
-    parts = tqdm(losses.split(batch), desc="loss", leave=False, disable=len(windows) < 1000)
-    for rows, tokens in zip(parts, batches, strict=True):
-        logits, answers = model(tokens)[:, :-1].flatten(0, 1), tokens[:, 1:].flatten()
-        rows.copy_(F.cross_entropy(logits, answers, reduction="none").view(rows.shape))
-    return losses
-
-
-@checked
-def mean_loss(model: AnyModel, windows: Triples) -> float:
-    """Mean loss over all predictions but those made at position 0, from the start token alone."""
-    return loss_by_position(model, windows)[:, 1:].double().mean().item()
 
 
 @checked
@@ -108,8 +86,8 @@ def successors(tokens: Tokens) -> Bool[Tensor, "n query key"]:
 def previous_token_scores(model: AnyModel, windows: Triples, batch: Some = 4) -> Float[Tensor, "n_layers n_heads"]:
     """Mean of pattern[i, i − 1] over i ≥ 2 on text."""
     total = 0.0
-    for tokens in _batches(model, windows, batch):
-        pattern = model.run_with_cache(tokens)[1].pattern
+    for tokens in windows.split(batch):
+        pattern = model.run_with_cache(tokens.to(model.W_E.device))[1].pattern
         total = total + pattern.diagonal(offset=-1, dim1=-2, dim2=-1)[..., 1:].mean(-1).sum(1)
     return total.cpu() / len(windows)
 
@@ -154,7 +132,3 @@ def share_that_varies(outputs: Float[Tensor, "... pos d_model"]) -> Float[Tensor
     """Share of what is written, in squared length, that differs from its mean: 0 if it is the same everywhere."""
     outputs = outputs.flatten(0, -2)
     return (outputs - outputs.mean(dim=0)).square().sum() / outputs.square().sum()
-
-
-def _batches(model: AnyModel, windows: Tensor, size: int) -> Iterator[Tensor]:
-    return (part.to(model.W_E.device) for part in windows.split(size))

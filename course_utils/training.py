@@ -10,22 +10,24 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import psutil
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from course_utils import bigrams, checkpoints, corpus, roles, scores
-from course_utils.config import RECIPES, ModelConfig, TrainConfig
-from course_utils.device import VARIABLE, choose_device, fast_products, product_dtype
-from course_utils.errors import CourseError, check_integer, check_number, check_type
+from course_utils import bigrams, checkpoints, corpus, roles
+from course_utils.checked import check, checked, within
+from course_utils.config import RECIPES, Count, ModelConfig, Rate, Step, TrainConfig
+from course_utils.device import VARIABLE, choose_device, product_dtype
+from course_utils.errors import CourseError
 from course_utils.formation import Log, Meter, snapshot_steps
-from course_utils.model import AttentionOnlyTransformer, check_tokens
+from course_utils.losses import mean_loss, next_token_loss
+from course_utils.model import AttentionOnlyTransformer
 
 BACK_ENDS = {"cpu": "gloo", "cuda": "nccl"}  # what several processes talk through
 
@@ -126,40 +128,18 @@ class Optimiser:
 
 def sample_windows(ids: Tensor, starts: Tensor, n_ctx: int, cfg: TrainConfig, step: int) -> Int[Tensor, "batch n_ctx"]:
     """The windows of one step: a function of seed and step alone."""
-    check_integer("the number of starts", len(starts), 1)
+    check("the number of starts", len(starts), Count)
     generator = torch.Generator().manual_seed(cfg.seed * 1_000_003 + step)
     return corpus.windows(ids, n_ctx, starts[torch.randint(len(starts), (cfg.batch,), generator=generator)])
 
 
-def next_token_loss(
-    model: AttentionOnlyTransformer, tokens: Int[Tensor, "batch n_ctx"], chunk: int | None = None
-) -> Tensor:
-    """Mean loss over all positions but 0: fast products, a float32 softmax, `chunk` rows of logits at a time.
-
-    The tokens are checked where they are and then go to the model's device: from the CPU, where `sample_windows` puts
-    them, a step waits for no answer from a GPU. Chunks keep the logits in a CPU's cache, 1 024 rows unless told
-    otherwise; a GPU takes them whole. Measured in bf16 on two CPU cores at 4 064 × 384 × 4 096: 72 ms forward and
-    backward, against 83 ms for `linear_cross_entropy` (whose loss is then bf16 too) and 243 ms for its own chunks.
-    """
-    check_tokens(tokens, model.cfg)
-    check_integer("the number of positions", tokens.shape[1], 3)  # the start token's prediction is left out
-    if chunk is not None:
-        check_integer("chunk", chunk, 1)
-    on_gpu = model.W_E.is_cuda
-    tokens = tokens.pin_memory() if on_gpu and not tokens.is_cuda else tokens  # else the host waits for their arrival
-    tokens = tokens.to(model.W_E.device, non_blocking=on_gpu)
-    with fast_products(tokens.device):
-        x, target = model.stream(tokens, checked=True)[:, 1:-1].flatten(0, 1), tokens[:, 2:].flatten()
-        chunk = chunk or (len(x) if x.is_cuda else 1024)
-        total = x.new_zeros((), dtype=torch.float32)
-        for rows, answers in zip(x.split(chunk), target.split(chunk), strict=True):
-            total = total + F.cross_entropy((rows @ model.W_U).float(), answers, reduction="sum")
-    return total / len(target)
+Sizes, Settings = Annotated[ModelConfig, "see RECIPES"], Annotated[TrainConfig, "see RECIPES"]
 
 
+@checked
 def train(
-    name: str, model_cfg: ModelConfig, cfg: TrainConfig, out: Path, resume: bool = False, save_every: int = 250,
-    stop_at: int | None = None, command: str = "",
+    name: checkpoints.Name, model_cfg: Sizes, cfg: Settings, out: checkpoints.Folder, resume: bool = False,
+    save_every: Count = 250, stop_at: Step | None = None, command: str = "",
 ) -> AttentionOnlyTransformer:  # fmt: skip
     """Train an attention model and write `name.safetensors`, its card and its log into `out`.
 
@@ -169,13 +149,9 @@ def train(
     fallen, and whose weight decay may be another. `stop_at` ends early, as an interruption would. Under torchrun each
     process takes its part of each batch.
     """
-    checkpoints.check_name(name)
-    check_type("model_cfg", model_cfg, ModelConfig, "see RECIPES")
-    check_type("cfg", cfg, TrainConfig, "see RECIPES")
-    check_integer("save_every", save_every, 1)
-    check_integer("n_layers", model_cfg.n_layers, 1)  # the zero-layer model has a way of its own
-    check_integer("n_ctx", model_cfg.n_ctx, 3)  # the start token's prediction is left out
-    state_path, out = Path(out) / f"{name}.state.safetensors", Path(out)
+    check("n_layers", model_cfg.n_layers, Count)  # the zero-layer model has a way of its own
+    check("n_ctx", model_cfg.n_ctx, Annotated[int, within(3)])  # the start token's prediction is left out
+    state_path = out / f"{name}.state.safetensors"
     checkpoints.check_writable(out)
     device, reason = choose_device()
     with _processes(device) as (rank, world, device):
@@ -237,12 +213,12 @@ def train(
         return model
 
 
-def train_zero_layer(cfg: TrainConfig, out: Path, command: str = "") -> AttentionOnlyTransformer:
+@checked
+def train_zero_layer(cfg: Settings, out: checkpoints.Folder, command: str = "") -> AttentionOnlyTransformer:
     """The shipped zero-layer model: fitted to the bigram counts of the whole training text, in minutes.
 
     Its number of steps was chosen on a part of the training text that was held out; chapter 2 shows how.
     """
-    check_type("cfg", cfg, TrainConfig, "see RECIPES")
     checkpoints.check_writable(out)
     began = time.perf_counter()
     print(f"training zero-layer on {choose_device().reason}")
@@ -253,22 +229,19 @@ def train_zero_layer(cfg: TrainConfig, out: Path, command: str = "") -> Attentio
     return model
 
 
+@checked
 def train_on_bigrams(
-    d_model: int, steps: int, rate: float = 0.02, seed: int = 0, holdout=None, counts=None, check_every: int = 20
-) -> tuple[AttentionOnlyTransformer, list[tuple[int, float]]]:
+    d_model: Count, steps: Count, rate: Rate = 0.02, seed: Step = 0, holdout: corpus.Counts | None = None,
+    counts: corpus.Counts | None = None, check_every: Count = 20,
+) -> tuple[AttentionOnlyTransformer, list[tuple[int, float]]]:  # fmt: skip
     """A zero-layer model of rank `d_model` fitted to the bigram counts themselves, all of them at each step.
 
     A zero-layer model sees a text only through its bigrams, so this is the same training without sampling noise. The
     rate falls to zero as a cosine. With `holdout` (a count table kept out of `counts`) its loss is recorded every
     `check_every` steps. Returns the model on the CPU and that record of (step, loss).
     """
-    check_integer("steps", steps, 1)
-    check_number("rate", rate)
-    check_integer("check_every", check_every, 1)
     counts = corpus.bigram_counts() if counts is None else counts
-    for table in (counts, holdout):
-        if table is not None:
-            corpus.check_counts(table, counts.shape[0])
+    check("holdout", holdout, corpus.Counts | None, {"d_vocab": counts.shape[0]})
     device = choose_device().device
     model = AttentionOnlyTransformer.init(ModelConfig(n_layers=0, d_model=d_model, d_vocab=counts.shape[0]), seed)
     model = model.to(device)
@@ -305,7 +278,7 @@ def _bigram_gradient(model: AttentionOnlyTransformer, text: Float[Tensor, "d_voc
 @torch.no_grad()
 def make_card(model: AttentionOnlyTransformer, cfg: TrainConfig, seconds: float, reason: str, command: str) -> dict:
     """How a model came to be: what `load_card` reads."""
-    loss = scores.mean_loss(model, corpus.windows(corpus.load_text("validation", cfg.d_vocab), model.cfg.n_ctx))
+    loss = mean_loss(model, corpus.windows(corpus.load_text("validation", cfg.d_vocab), model.cfg.n_ctx))
     tokens = cfg.steps * cfg.batch * (model.cfg.n_ctx - 1) if model.cfg.n_layers else int(corpus.bigram_counts().sum())
     return {
         "command": command,
@@ -320,6 +293,7 @@ def make_card(model: AttentionOnlyTransformer, cfg: TrainConfig, seconds: float,
     }
 
 
+@checked
 def machine(reason: str) -> str:
     memory = psutil.virtual_memory().total / 2**30
     return f"{platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GiB; {reason}"

@@ -5,33 +5,37 @@ output token] and `qk_circuit` is [destination token, source token]; neither is 
 """
 
 import copy
+from typing import Annotated
 
 import torch
+from jaxtyping import Inexact
 from torch import Tensor
 
-from course_utils.errors import CourseError, check_integer
+from course_utils.checked import check, checked, within
+from course_utils.config import AnyModel, HeadNumber, Layer, Step
 from course_utils.factored import FactoredMatrix
-from course_utils.model import AttentionOnlyTransformer, check_head, check_model
-
-ALL = slice(None)  # all heads of a layer at once
+from course_utils.model import AttentionOnlyTransformer
 
 
-def W_QK(model: AttentionOnlyTransformer, layer: int, head: int | slice = ALL) -> FactoredMatrix:
+@checked
+def W_QK(model: AnyModel, layer: Layer, head: HeadNumber | None = None) -> FactoredMatrix:
     """W_Q W_Kᵀ [d_model query side, d_model key side]: where a head looks. Of all heads: [n_heads, …]."""
-    _check(model, layer, head)
-    return FactoredMatrix(model.W_Q[layer, head], model.W_K[layer, head].mT)
+    at = _place(layer, head)
+    return FactoredMatrix(model.W_Q[at], model.W_K[at].mT)
 
 
-def W_OV(model: AttentionOnlyTransformer, layer: int, head: int | slice = ALL) -> FactoredMatrix:
+@checked
+def W_OV(model: AnyModel, layer: Layer, head: HeadNumber | None = None) -> FactoredMatrix:
     """W_V W_O [d_model source side, d_model output side]: what a look does (the paper's W_OV, transposed).
 
     Of all heads: [n_heads, …].
     """
-    _check(model, layer, head)
-    return FactoredMatrix(model.W_V[layer, head], model.W_O[layer, head])
+    at = _place(layer, head)
+    return FactoredMatrix(model.W_V[at], model.W_O[at])
 
 
-def qk_circuit(model: AttentionOnlyTransformer, layer: int, head: int, centred: bool = False) -> FactoredMatrix:
+@checked
+def qk_circuit(model: AnyModel, layer: Layer, head: HeadNumber, centred: bool = False) -> FactoredMatrix:
     """W_E W_Q W_Kᵀ W_Eᵀ [destination token, source token]; divide by √d_head for scores.
 
     `centred` takes each row's mean over the source tokens off: a constant added to all scores of one query changes
@@ -41,7 +45,8 @@ def qk_circuit(model: AttentionOnlyTransformer, layer: int, head: int, centred: 
     return model.W_E @ W_QK(model, layer, head) @ keys.T
 
 
-def ov_circuit(model: AttentionOnlyTransformer, layer: int, head: int, centred: bool = False) -> FactoredMatrix:
+@checked
+def ov_circuit(model: AnyModel, layer: Layer, head: HeadNumber, centred: bool = False) -> FactoredMatrix:
     """W_E W_V W_O W_U [source token, output token]: the logits that full attention to the source adds.
 
     `centred` takes each row's mean over the output tokens off: a constant added to all logits changes nothing.
@@ -49,22 +54,19 @@ def ov_circuit(model: AttentionOnlyTransformer, layer: int, head: int, centred: 
     return model.W_E @ W_OV(model, layer, head) @ (centre(model.W_U, dim=1) if centred else model.W_U)
 
 
-def centre(values: Tensor, dim: int) -> Tensor:
+@checked
+def centre(values: Annotated[Inexact[Tensor, "..."], "pass e.g. model.W_U"], dim: int) -> Tensor:
     """The values less their mean along `dim`."""
-    if not isinstance(values, Tensor) or not (values.is_floating_point() or values.is_complex()) or not values.ndim:
-        rule = "they must be a tensor of floating point numbers"
-        raise CourseError(f"values of type {type(values).__name__}", rule, "pass e.g. model.W_U")
-    check_integer("dim", dim, -values.ndim, values.ndim - 1)
+    check("dim", dim, Annotated[int, within(-values.ndim, values.ndim - 1)])
     return values - values.mean(dim, keepdim=True)
 
 
-def random_heads(model: AttentionOnlyTransformer, seed: int = 0) -> AttentionOnlyTransformer:
+@checked
+def random_heads(model: AnyModel, seed: Step = 0) -> AttentionOnlyTransformer:
     """The random baseline: the same embeddings and unembedding, and heads drawn at random.
 
     W_Q, W_K, W_V and W_O are Gaussian, and each has the Frobenius norm that it has in `model`.
     """
-    check_model(model)
-    check_integer("seed", seed)
     baseline, generator = copy.deepcopy(model), torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for weight in (baseline.W_Q, baseline.W_K, baseline.W_V, baseline.W_O):
@@ -74,6 +76,5 @@ def random_heads(model: AttentionOnlyTransformer, seed: int = 0) -> AttentionOnl
     return baseline
 
 
-def _check(model: AttentionOnlyTransformer, layer: int, head: int | slice) -> None:
-    check_model(model)
-    check_head(model.cfg.n_layers, model.cfg.n_heads, layer, 0 if head == ALL else head)
+def _place(layer: int, head: int | None) -> tuple[int, ...]:
+    return (layer,) if head is None else (layer, head)

@@ -15,6 +15,7 @@ from course_utils.checkpoints import SHIPPED, WEIGHTS, load_card, load_model
 from course_utils.corpus import VOCABULARIES, load_tokenizer, read, token_counts
 from course_utils.figures.host import EXPORT, Explorable, code, joined, table, visible
 from course_utils.interventions import run_without
+from course_utils.losses import token_losses
 from course_utils.roles import LEAST, heads_of
 
 PART = 3 * 2**18  # bytes of weights that are checked at a time, and in one script: a text of 1 MiB
@@ -112,12 +113,12 @@ def repeated_pairs(ids: list[int]) -> list[bool]:
     return found
 
 
-def losses(name: str, text: str, heads=(), paths=()) -> tuple[float, float, float]:
+def text_losses(name: str, text: str, heads=(), paths=()) -> tuple[float, float, float]:
     """Mean loss of a text in nats: all tokens, those of `repeated_pairs`, the others. The first token is left out."""
     model, tokenizer = load_model(name, "cpu"), load_tokenizer()
     ids = [tokenizer.start_id, *tokenizer.encode(text)]
-    logits, _ = run_without(model, torch.tensor([ids]), heads, paths)
-    each = torch.nn.functional.cross_entropy(logits[0, 1:-1], torch.tensor(ids[2:]), reduction="none")
+    tokens = torch.tensor([ids])
+    each = token_losses(run_without(model, tokens, heads, paths)[0], tokens)[0, 1:]
     again = torch.tensor(repeated_pairs(ids)[2:])
     return each.mean().item(), each[again].mean().item(), each[~again].mean().item()
 
@@ -161,7 +162,8 @@ def _plain(example: str) -> str:
         f"only the path from {names[0]} to the keys of {names[1]} off": {"paths": [(previous, induction, "K")]},
     }
     rows = [
-        [label, *(f"{loss:.2f}" for loss in losses("two-layer", example, **off))] for label, off in ablations.items()
+        [label, *(f"{loss:.2f}" for loss in text_losses("two-layer", example, **off))]
+        for label, off in ablations.items()
     ]
     heads = ["two-layer model", "all tokens", "pairs seen before", "the rest"]
     caption = f"Mean loss in nats over {REPEATED} random words, written twice"

@@ -8,7 +8,7 @@ from engines import TAB, Firefox, WebKit
 from visits import serve
 
 from course_utils.corpus import load_tokenizer
-from course_utils.figures.induction_lab import losses
+from course_utils.figures.induction_lab import text_losses
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
@@ -77,7 +77,7 @@ def test_the_lab_computes_what_pytorch_does(engine, home):
         engine.evaluate(LOAD)
         ids = [0, *load_tokenizer().encode(text)]
         engine.wait(f"{SUMS}[0]?.[1] === '{len(ids) - 2}'")
-        everything, again, _ = losses("two-layer", text)
+        everything, again, _ = text_losses("two-layer", text)
         shown = engine.evaluate(SUMS)
         assert float(shown[0][2]) == pytest.approx(everything, abs=0.0051)
         if text == TEXT:

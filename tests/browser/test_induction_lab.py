@@ -21,7 +21,7 @@ from course_utils.checkpoints import load_model
 from course_utils.corpus import documents, load_text, load_tokenizer
 from course_utils.figures import induction_lab
 from course_utils.figures.host import EXPORT, joined
-from course_utils.figures.induction_lab import losses, repeated_pairs, ship, tokenizer_data, worker_source
+from course_utils.figures.induction_lab import repeated_pairs, ship, text_losses, tokenizer_data, worker_source
 from course_utils.interventions import run_without
 
 pytestmark = pytest.mark.browser
@@ -318,7 +318,7 @@ class Lab:
 
     def wait_losses(self, text: str, model="two-layer", **off):
         """Waits until the table has PyTorch's losses."""
-        whole, now = losses(model, text), losses(model, text, **off)
+        whole, now = text_losses(model, text), text_losses(model, text, **off)
         shown = [[f"{x:.2f}".replace("nan", "\u2013") for x in pair] for pair in zip(whole, now, strict=True)]
         if not off:
             shown = [[x, "\u2013"] for x, _ in shown]
@@ -437,7 +437,7 @@ def test_samples_models_and_a_link(visit, folder):
     page.get_by_role("combobox", name="Model").select_option("zero-layer")
     page.locator(".lab-alone").wait_for()
     assert page.get_by_role("switch").count() == 0 and page.locator(".lab-paths").is_hidden()
-    expected, _, _ = losses("zero-layer", text)
+    expected, _, _ = text_losses("zero-layer", text)
     assert lab.losses()[0][1] == f"{expected:.2f}"
     assert other.visited.errors == lab.visited.errors == []
 

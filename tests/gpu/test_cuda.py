@@ -89,11 +89,11 @@ def test_the_shipped_model_is_loaded_on_the_gpu_and_scores_the_same():
     windows = corpus.windows(corpus.load_text("validation"), 256)[:32]
     model = load_model(checkpoints.SHIPPED[-1])
     assert model.W_E.device.type == DEVICE
-    loss = scores.mean_loss(model, windows)
+    loss = losses.mean_loss(model, windows)
     prefix = scores.prefix_matching_scores(model, n=16)
     previous = scores.previous_token_scores(model, windows)
     model = load_model(checkpoints.SHIPPED[-1], device="cpu")
-    assert scores.mean_loss(model, windows) == pytest.approx(loss, abs=1e-4)
+    assert losses.mean_loss(model, windows) == pytest.approx(loss, abs=1e-4)
     torch.testing.assert_close(scores.prefix_matching_scores(model, n=16), prefix, rtol=0, atol=1e-3)
     torch.testing.assert_close(scores.previous_token_scores(model, windows), previous, rtol=0, atol=1e-3)
 
@@ -104,7 +104,7 @@ def test_a_training_step_in_bf16_is_that_of_the_cpu():
     for where in ("cpu", DEVICE):
         model = AttentionOnlyTransformer.init(sizes, seed=0).to(where)
         start = {name: weight.detach().cpu().clone() for name, weight in model.named_parameters()}
-        loss = training.next_token_loss(model, tokens_of(8).to(where))
+        loss = losses.next_token_loss(model, tokens_of(8).to(where))
         loss.backward()
         gradients = {name: weight.grad.cpu() for name, weight in model.named_parameters()}
         assert all(gradient.dtype == torch.float32 and gradient.isfinite().all() for gradient in gradients.values())
@@ -120,12 +120,12 @@ def test_a_training_step_in_bf16_is_that_of_the_cpu():
 def test_steps_on_the_gpu_lower_the_loss():
     model = AttentionOnlyTransformer.init(ModelConfig(n_layers=2), seed=0).to(DEVICE)
     optimiser = training.Optimiser(model, TrainConfig(steps=100, warmup=1))
-    tokens, losses = tokens_of(8).to(DEVICE), []
+    tokens, found = tokens_of(8).to(DEVICE), []
     for step in range(10):
-        losses.append(training.next_token_loss(model, tokens))
-        losses[-1].backward()
+        found.append(losses.next_token_loss(model, tokens))
+        found[-1].backward()
         optimiser.step(step)
-    assert losses[-1].item() < losses[0].item() - 1
+    assert found[-1].item() < found[0].item() - 1
 
 
 @torch.no_grad()
@@ -174,7 +174,7 @@ def test_the_host_waits_for_nothing_in_a_step():
     try:
         for step in range(3):
             torch.cuda.set_sync_debug_mode("error" if step else "default")  # the first one makes what all need
-            training.next_token_loss(model, tokens_of(8)).backward()
+            losses.next_token_loss(model, tokens_of(8)).backward()
             optimiser.step(step)
     finally:
         torch.cuda.set_sync_debug_mode("default")

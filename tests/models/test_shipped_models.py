@@ -10,6 +10,7 @@ from safetensors import safe_open
 
 from course_utils import bigrams, checkpoints, corpus, formation, load_model, scores, training
 from course_utils.config import ModelConfig, TrainConfig
+from course_utils.losses import loss_by_position
 from course_utils.model import AttentionOnlyTransformer
 
 WINDOWS = 600  # spread over the validation text, a fifth of all: the mean loss is known to about 0.02 nats
@@ -37,7 +38,7 @@ def windows():
 
 @pytest.fixture(scope="module")
 def losses(models, windows):
-    by_position = lambda name: scores.loss_by_position(models(name), windows, batch=2)  # noqa: E731  (small is faster)
+    by_position = lambda name: loss_by_position(models(name), windows, batch=2)  # noqa: E731  (small is faster)
     return {name: by_position(name)[:, 1:].double().mean().item() for name in checkpoints.SHIPPED}
 
 
@@ -90,7 +91,7 @@ def test_only_two_layers_use_the_context_far_back(models, windows):
     tokens, lengths = scores.repeated_tokens(4096, n=24, shortest=80, longest=80)
     gain = {}
     for name in checkpoints.SHIPPED:
-        loss = scores.loss_by_position(models(name), tokens)
+        loss = loss_by_position(models(name), tokens)
         gain[name] = (loss[:, 1:80].mean() - loss[:, 81:160].mean()).item()
     assert abs(gain["zero-layer"]) < 0.3
     assert gain["one-layer"] < 0.5 * gain["two-layer"] and gain["two-layer"] > 1, gain

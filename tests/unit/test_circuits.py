@@ -245,16 +245,19 @@ MISFITS = {
         lambda m: circuits.frozen(m, torch.zeros(1, 4, 12), torch.ones(1, 1, 3, 4, 4)),
         "[1, 1, 3, 4, 4]",
     ),
-    "terms of a head that is not there": (lambda m: circuits.score_terms(m, {}, 0, 7), "head 0.7"),
+    "terms of a head that is not there": (
+        lambda m: circuits.score_terms(m, {"a": torch.ones(1, 4, 12)}, 0, 7),
+        "head is 7",
+    ),
     "a composed circuit through a head that is not there": (
         lambda m: circuits.qk_circuit_through(m, (1, 0), (0, 9)),
-        "head 0.9",
+        "earlier[1] is 9",
     ),
-    "layer 0 has none before it": (lambda m: circuits.composition_scores(m, layer=0), "layer 0"),
-    "layer 2 of 2": (lambda m: circuits.composition_scores(m, layer=2), "layer 2"),
-    "head 3 of 3": (lambda m: circuits.ov_circuit(m, 0, 3), "head 0.3"),
-    "head -1": (lambda m: circuits.qk_circuit(m, 0, -1), "head 0.-1"),
-    "layer 5": (lambda m: circuits.W_OV(m, 5, 0), "head 5.0"),
+    "layer 0 has none before it": (lambda m: circuits.composition_scores(m, layer=0), "layer is 0"),
+    "layer 2 of 2": (lambda m: circuits.composition_scores(m, layer=2), "layer is 2"),
+    "head 3 of 3": (lambda m: circuits.ov_circuit(m, 0, 3), "head is 3"),
+    "head -1": (lambda m: circuits.qk_circuit(m, 0, -1), "head is -1"),
+    "layer 5": (lambda m: circuits.W_OV(m, 5, 0), "layer is 5"),
 }
 
 
@@ -267,7 +270,7 @@ def test_heads_and_layers_that_are_not_there(make_model, name):
 
 
 def test_a_model_without_heads_says_so(make_model):
-    with pytest.raises(CourseError, match="no heads"):
+    with pytest.raises(CourseError, match="layer is 0: .* but n_layers is 0"):
         circuits.W_QK(make_model(n_layers=0), 0, 0)
 
 
@@ -279,5 +282,5 @@ def test_virtual_weights_are_what_the_later_head_reads_of_what_the_earlier_write
         torch.testing.assert_close(made.AB, want, **EXACT)
         norms = OV.norm() * (OV2 if side == "V" else QK).norm()
         torch.testing.assert_close(circuits.composition_scores(model)[side][1, 2], made.norm() / norms, **EXACT)
-    with pytest.raises(CourseError, match="side 'O'"):
+    with pytest.raises(CourseError, match="side is 'O'"):
         circuits.virtual_weights(model, earlier, later, "O")

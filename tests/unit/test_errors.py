@@ -6,7 +6,17 @@ import json
 import pytest
 import torch
 
-from course_utils import checkpoints, corpus, load_model, load_text, load_tokenizer, pick_device, scores, windows
+from course_utils import (
+    checkpoints,
+    corpus,
+    load_model,
+    load_text,
+    load_tokenizer,
+    losses,
+    pick_device,
+    scores,
+    windows,
+)  # fmt: skip
 from course_utils.config import ModelConfig, TrainConfig
 from course_utils.errors import CourseError
 from course_utils.training import train
@@ -33,12 +43,12 @@ TOKENS = {
     "a context too long": (torch.zeros(1, 10, dtype=torch.long), ["10", "9"]),
     "no batch axis": (torch.tensor([1, 2]), ["[2]", "[batch, pos]"]),
     "one axis too many": (torch.zeros(1, 1, 2, dtype=torch.long), ["[1, 1, 2]", "[batch, pos]"]),
-    "no tokens": (torch.zeros(1, 0, dtype=torch.long), ["[1, 0]", "not empty"]),
-    "no rows": (torch.zeros(0, 5, dtype=torch.long), ["[0, 5]", "not empty"]),
+    "no tokens": (torch.zeros(1, 0, dtype=torch.long), ["[1, 0]", "1 to 9 along pos"]),
+    "no rows": (torch.zeros(0, 5, dtype=torch.long), ["[0, 5]", "1 or more along batch"]),
     "numbers with a point": (torch.zeros(1, 2), ["torch.float32", "integer"]),
     "truth values": (torch.zeros(1, 2, dtype=torch.bool), ["torch.bool", "integer"]),
-    "a list": ([[1, 2]], ["list", "tensor"]),
-    "a text": ("def mean(values):", ["str", "tensor"]),
+    "a list": ([[1, 2]], ["[[1, 2]]", "a Tensor"]),
+    "a text": ("def mean(values):", ["mean(values)", "a Tensor"]),
 }
 
 
@@ -105,10 +115,10 @@ INPUT = {
         lambda _: windows(torch.tensor([0, 1, 2, 0, 3]), 3, starts=torch.tensor([4])), ["4", "start"],
     ),
     "losses of no windows": (
-        lambda _: scores.loss_by_position(_small(), torch.zeros(0, 4, dtype=torch.long)), ["[0, 4]"],
+        lambda _: losses.loss_by_position(_small(), torch.zeros(0, 4, dtype=torch.long)), ["[0, 4]"],
     ),
     "losses of one window without its axis": (
-        lambda _: scores.mean_loss(_small(), torch.zeros(4, dtype=torch.long)), ["[4]"],
+        lambda _: losses.mean_loss(_small(), torch.zeros(4, dtype=torch.long)), ["[4]"],
     ),
     "an in-context score of short windows": (
         lambda _: scores.in_context_score(torch.zeros(5, 127), torch.arange(5)), ["127", "256"],

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from course_utils import circuits, interventions, losses, scores, term_importance
+from course_utils import circuits, interventions, losses, term_importance
 from course_utils.errors import CourseError
 
 EXACT = {"rtol": 1e-10, "atol": 1e-10}
@@ -125,21 +125,21 @@ def test_the_loss_of_the_final_stream_is_the_loss(make_model, tokens_for):
     model = make_model(7)
     tokens = tokens_for(model, 4, batch=5)
     stream = model.run_with_cache(tokens)[1].resid[-1]
-    want = scores.loss_by_position(model, tokens)[:, 1:].mean(dim=1)
+    want = losses.loss_by_position(model, tokens)[:, 1:].mean(dim=1)
     torch.testing.assert_close(losses.stream_loss(model, stream, tokens), want, **EXACT)
 
 
 MISFITS = {
-    "a head that is not there": (lambda m, t: interventions.run_without(m, t, [(0, 9)]), "head 0.9"),
+    "a head that is not there": (lambda m, t: interventions.run_without(m, t, [(0, 9)]), "heads[0][1] is 9"),
     "a path into a head that is not there": (
-        lambda m, t: interventions.run_without(m, t, paths=[((0, 0), (2, 0), "K")]), "head 2.0"
+        lambda m, t: interventions.run_without(m, t, paths=[((0, 0), (2, 0), "K")]), "paths[0][1][0] is 2"
     ),
-    "another side": (lambda m, t: interventions.run_without(m, t, paths=[((0, 0), (1, 0), "O")]), "side 'O'"),
+    "another side": (lambda m, t: interventions.run_without(m, t, paths=[((0, 0), (1, 0), "O")]), "paths[0][2] is 'O'"),
     "backwards": (lambda m, t: interventions.run_without(m, t, paths=[((1, 0), (0, 0), "K")]), "layer 1 to layer 0"),
     "values in a pattern": (
-        lambda m, t: interventions.pattern_without(m, m.run_with_cache(t)[1], (1, 0), [(0, 0)], "V"), "side 'V'"
+        lambda m, t: interventions.pattern_without(m, m.run_with_cache(t)[1], (1, 0), [(0, 0)], "V"), "values don't enter the pattern"
     ),
-    "paths into the first layer": (lambda m, t: interventions.path_effects(m, t, layer=0), "head -1.0"),
+    "paths into the first layer": (lambda m, t: interventions.path_effects(m, t, layer=0), "layer is 0"),
 }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from course_utils import corpus, scores
+from course_utils import corpus, losses, scores
 from course_utils.config import ModelConfig
 from course_utils.model import AttentionOnlyTransformer
 
@@ -101,7 +101,7 @@ def test_successors_against_loops(rows):
 def test_loss_by_position_is_the_cross_entropy_of_the_next_token(make_model, tokens_for, rows, batch, seed):
     model = make_model(seed)
     tokens = tokens_for(model, seed, batch=rows)
-    found = scores.loss_by_position(model, tokens, batch=batch)
+    found = losses.loss_by_position(model, tokens, batch=batch)
     assert found.shape == (rows, tokens.shape[1] - 1)
     probability = model(tokens).softmax(-1)
     for row in range(rows):
@@ -115,11 +115,11 @@ def test_mean_loss_leaves_out_the_prediction_at_position_0(make_model, tokens_fo
     tokens = tokens_for(model, batch=5)
     tokens[:, 0] = 0
     tokens[:, 1:] = tokens[:, 1:].clamp(min=1)  # the start token stands at position 0 alone
-    before, by_position = scores.mean_loss(model, tokens), scores.loss_by_position(model, tokens)
+    before, by_position = losses.mean_loss(model, tokens), losses.loss_by_position(model, tokens)
     assert before == pytest.approx(by_position[:, 1:].mean().item(), abs=1e-12)
     model.W_E[0] *= 100
-    assert scores.loss_by_position(model, tokens)[:, 0].mean() > by_position[:, 0].mean() + 1
-    assert scores.mean_loss(model, tokens) == before
+    assert losses.loss_by_position(model, tokens)[:, 0].mean() > by_position[:, 0].mean() + 1
+    assert losses.mean_loss(model, tokens) == before
 
 
 def constructed_model(n_ctx=64) -> AttentionOnlyTransformer:

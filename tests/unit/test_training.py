@@ -13,7 +13,7 @@ import scipy.sparse
 import torch
 from small_training import MODEL, settings
 
-from course_utils import bigrams, checkpoints, corpus, formation, scores, training
+from course_utils import bigrams, checkpoints, corpus, formation, losses, training
 from course_utils.config import ModelConfig
 from course_utils.errors import CourseError
 from course_utils.model import AttentionOnlyTransformer
@@ -93,8 +93,8 @@ def test_the_loss_is_the_mean_over_all_positions_but_the_first(small_text):
     model = AttentionOnlyTransformer.init(MODEL)
     tokens = corpus.windows(small_text, 64)[:6]
     for chunk in (1024, 50):
-        assert training.next_token_loss(model, tokens, chunk).item() == pytest.approx(
-            scores.mean_loss(model, tokens), abs=2e-3
+        assert losses.next_token_loss(model, tokens, chunk).item() == pytest.approx(
+            losses.mean_loss(model, tokens), abs=2e-3
         )  # bf16 products
 
 
@@ -102,7 +102,7 @@ def test_the_loss_has_the_gradient_of_the_plain_one(small_text):
     tokens = corpus.windows(small_text, 64)[:6]
     found = []
     for loss_of in (
-        training.next_token_loss,
+        losses.next_token_loss,
         lambda m, t: torch.nn.functional.cross_entropy(m(t)[:, 1:-1].flatten(0, 1), t[:, 2:].flatten()),
     ):
         model = AttentionOnlyTransformer.init(MODEL)
@@ -181,10 +181,10 @@ def test_a_run_learns_and_its_loss_is_measured(whole, small_text):
     assert log["validation_loss"][0] == pytest.approx(np.log(1024), abs=1)
     assert log["validation_loss"][-1] < log["validation_loss"][0] - 0.3
     windows = corpus.windows(small_text, 64)
-    direct = scores.mean_loss(model, windows[:: max(1, len(windows) // 96)][:96])
+    direct = losses.mean_loss(model, windows[:: max(1, len(windows) // 96)][:96])
     assert log["validation_loss"][-1] == pytest.approx(direct, abs=0.01)
     card = checkpoints.load_card("small", folder)
-    assert card["validation_loss"] == pytest.approx(scores.mean_loss(model, windows), abs=1e-4)
+    assert card["validation_loss"] == pytest.approx(losses.mean_loss(model, windows), abs=1e-4)
 
 
 def test_a_run_writes_weights_and_a_complete_card(whole):
@@ -307,7 +307,7 @@ def test_two_halves_of_a_batch_averaged_are_the_batch(small_text, monkeypatch):
 
     def of(part: torch.Tensor) -> tuple[AttentionOnlyTransformer, torch.Tensor]:
         model = AttentionOnlyTransformer.init(MODEL)
-        loss = training.next_token_loss(model, part)
+        loss = losses.next_token_loss(model, part)
         loss.backward()
         return model, loss.detach()
 

@@ -8,7 +8,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from course_utils import device, training
+from course_utils import device, losses, training
 from course_utils.config import ModelConfig, TrainConfig
 from course_utils.model import AttentionOnlyTransformer
 
@@ -62,7 +62,7 @@ def second_step() -> tuple[list[str], list[str]]:
     for step in range(2):
         learnt, moved = Calls(), Calls()
         with learnt, Journeys(learnt):
-            training.next_token_loss(model, tokens).backward()
+            losses.next_token_loss(model, tokens).backward()
         with moved:
             optimiser.step(step)
     return learnt.names, moved.names
@@ -98,7 +98,7 @@ def test_on_a_gpu_loss_and_gradient_are_the_same(as_on_a_gpu, monkeypatch):
     found = []
     for on_gpu in (True, False):
         monkeypatch.setattr(torch.Tensor, "is_cuda", on_gpu)
-        loss = training.next_token_loss(model, tokens, None if on_gpu else 100)
+        loss = losses.next_token_loss(model, tokens, None if on_gpu else 100)
         found.append([loss, *torch.autograd.grad(loss, list(model.parameters()))])
     for gpu, cpu in zip(*found, strict=True):
         torch.testing.assert_close(gpu, cpu, rtol=1e-4, atol=1e-6)
