@@ -28,6 +28,9 @@ class Matrix(Protocol):
     def norm(self) -> Tensor: ...
 
 
+AnyMatrix = Annotated[Matrix, "pass a FactoredMatrix or a tensor"]
+
+
 class Entries(NamedTuple):
     """Entries of a matrix, largest first: their values, and where they stand."""
 
@@ -187,7 +190,7 @@ class FactoredMatrix:
 def check_product(left: FactoredMatrix | Tensor, right: FactoredMatrix | Tensor) -> None:
     """Raise CourseError unless the two are matrices that can be multiplied in this order."""
     for matrix in (left, right):
-        check("a side of a product", matrix, Annotated[Matrix, "pass a tensor"])
+        check("a side of a product", matrix, AnyMatrix)
     _check_shapes("a product", left.shape, right.shape)
 
 

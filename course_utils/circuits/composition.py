@@ -8,7 +8,7 @@ from course_utils.checked import checked
 from course_utils.circuits.qk_ov import W_OV, random_heads
 from course_utils.circuits.virtual_weights import reading
 from course_utils.config import AnyModel, Count, Later, Step
-from course_utils.factored import Matrix, check_product
+from course_utils.factored import AnyMatrix, check_product
 
 
 @checked
@@ -33,7 +33,7 @@ def composition_baseline(model: AnyModel, draws: Count = 4, seed: Step = 0) -> t
 
 
 @checked
-def composition(first: Matrix, then: Matrix) -> Float[Tensor, "*batch"]:
+def composition(first: AnyMatrix, then: AnyMatrix) -> Float[Tensor, "*batch"]:
     """‖first @ then‖ / (‖first‖ ‖then‖), Frobenius: how much of what is written is read."""
     check_product(first, then)
     return (first @ then).norm() / (first.norm() * then.norm())

@@ -144,12 +144,12 @@ def test_some_rows_and_columns(rows, rank, columns, seed):
 
 
 MISFITS = {
-    "no largest": (lambda: factored(5, 2, 6, 0).row_topk(0), "k is 0", "6 entries"),
-    "more than a row": (lambda: factored(5, 2, 6, 0).row_topk(7), "k is 7", "6 entries"),
-    "more than all": (lambda: factored(5, 2, 6, 0).largest(31), "k is 31", "30 entries"),
+    "no largest": (lambda: factored(5, 2, 6, 0).row_topk(0), "k is 0", "at least 1"),
+    "more than a row": (lambda: factored(5, 2, 6, 0).row_topk(7), "k is 7", "from 1 to 6"),
+    "more than all": (lambda: factored(5, 2, 6, 0).largest(31), "k is 31", "from 1 to 30"),
     "eigenvectors of an oblong": (lambda: factored(5, 2, 6, 0).eig(), "[5, 6]", "square"),
-    "factors": (lambda: FactoredMatrix(torch.ones(2, 3), torch.ones(4, 5)), "[2, 3]", "[4, 5]"),
-    "a vector": (lambda: FactoredMatrix(torch.ones(2), torch.ones(2, 5)), "[2]", "[2, 5]"),
+    "factors": (lambda: FactoredMatrix(torch.ones(2, 3), torch.ones(4, 5)), "rank = 3", "[4, 5]"),
+    "a vector": (lambda: FactoredMatrix(torch.ones(2), torch.ones(2, 5)), "A of shape [2]", "rows, rank"),
     "a product": (lambda: factored(5, 2, 6, 0) @ torch.ones(7, 3), "[5, 6]", "[7, 3]"),
     "a product from the left": (lambda: torch.ones(3, 7) @ factored(5, 2, 6, 0), "[3, 7]", "[5, 6]"),
     "a product of two": (lambda: factored(5, 2, 6, 0) @ factored(7, 1, 8, 0), "[5, 6]", "[7, 8]"),

@@ -137,7 +137,8 @@ MISFITS = {
     "another side": (lambda m, t: interventions.run_without(m, t, paths=[((0, 0), (1, 0), "O")]), "paths[0][2] is 'O'"),
     "backwards": (lambda m, t: interventions.run_without(m, t, paths=[((1, 0), (0, 0), "K")]), "layer 1 to layer 0"),
     "values in a pattern": (
-        lambda m, t: interventions.pattern_without(m, m.run_with_cache(t)[1], (1, 0), [(0, 0)], "V"), "values don't enter the pattern"
+        lambda m, t: interventions.pattern_without(m, m.run_with_cache(t)[1], (1, 0), [(0, 0)], "V"),
+        "values don't enter the pattern"
     ),
     "paths into the first layer": (lambda m, t: interventions.path_effects(m, t, layer=0), "layer is 0"),
 }  # fmt: skip

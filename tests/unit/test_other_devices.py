@@ -1,19 +1,20 @@
 """Numbers are read wherever they lie: here on one like Apple's GPU, which has no 64 bits and which no NumPy reads."""
 
 import copy
+import inspect
 
 import numpy as np
 import pytest
 import scipy.sparse
 import torch
 
-from course_utils import figures, plots, scores, skip_trigrams
+from course_utils import figures, losses, plots, scores, skip_trigrams
 from course_utils.config import ModelConfig
 from course_utils.device import to_numpy
 from course_utils.errors import CourseError
 from course_utils.factored import FactoredMatrix
 from course_utils.figures.host import packed
-from course_utils.model import AttentionOnlyTransformer, check_tokens
+from course_utils.model import AttentionOnlyTransformer
 
 
 class Far(torch.Tensor):
@@ -128,6 +129,8 @@ def test_tokens_elsewhere_than_the_model_are_named():
     for run in (MODEL, MODEL.stream, MODEL.run_with_cache):
         with pytest.raises(CourseError, match=r"tokens on meta: the model is on cpu. Remedy: .*\.to\("):
             run(tokens.to("meta"))
+    losses.next_token_loss(MODEL, tokens)  # which sends them there itself
     with pytest.raises(CourseError, match="tokens on cpu: the model is on meta"):
-        check_tokens(tokens, MODEL.cfg, torch.device("meta"))
-    check_tokens(tokens, MODEL.cfg)  # before they travel
+        copy.deepcopy(MODEL).to("meta")(tokens)
+    with pytest.raises(CourseError, match="tokens on meta: the model is on cpu"):
+        inspect.unwrap(losses.stream_loss)(MODEL, torch.ones(1, 5, 24), tokens.to("meta"))

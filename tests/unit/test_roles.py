@@ -39,7 +39,7 @@ def test_a_head_has_its_role_or_none():
 
 
 def test_an_unknown_role_is_told():
-    with pytest.raises(CourseError, match="role 'skip'.*induction.*Remedy"):
+    with pytest.raises(CourseError, match="role is 'skip'.*induction.*Remedy"):
         roles.heads_of("two-layer", "skip")
 
 
