@@ -549,7 +549,7 @@ def test_switching_while_weights_come(visit, home):
 FAULTS = {
     "missing": lambda data: None,
     "cut short": lambda data: data[: len(data) * 2 // 3],
-    "damaged": lambda data: data[:5000] + bytes([data[5000] ^ 1]) + data[5001:],
+    "damaged": lambda data: data[:5000] + (b"A" if data[5000:5001] != b"A" else b"B") + data[5001:],
 }
 
 
@@ -682,7 +682,8 @@ def test_a_link_and_the_readers_text(visit, home):
 
 
 def test_a_link_carries_what_is_read(visit, folder):
-    prose = TOKENIZER.decode(documents(load_text("validation"))[1])[:300_000]
+    prose = TOKENIZER.decode(documents(load_text("validation"))[5])
+    assert len(prose) > 40_000
     lab = Lab(visit(folder.as_uri()), load=False)
     link = lab.page.get_by_role("button", name="Link to this")
     lab.area.fill("\u65e5" * 50_000)
@@ -700,7 +701,7 @@ def test_a_link_carries_what_is_read(visit, folder):
         lab.page.locator(".lab-tell", has_text="characters that the model reads").wait_for()
         assert lab.area.input_value() == text and len(lab.page.url) < 10_000
         other = Lab(visit(folder.as_uri()), lab.page.url.split("/")[-1], load=False)
-        other.settled("Loss" if text[0] != "-" else "has more")
+        other.page.locator(".lab-results").wait_for()
         assert other.page.locator(".lab-strip code").all_text_contents() == tokens
         lab.page.reload()
         assert lab.area.input_value() == text, "the reader's own is whole"
