@@ -18,6 +18,7 @@
 11. A chapter has the number with which its file begins, also where the contents leave numbers free.
 12. No page has scripts or handlers of events in its markup, so that a site's policy may forbid them: scripts are moved
     into files, handlers into `data-click`, for course.js.
+13. Each page's source also lies beside itself in a script: course.js downloads it from there if the site is a folder.
 """
 
 from __future__ import annotations
@@ -212,6 +213,14 @@ def require_pictures(app, doctree) -> None:
             raise ExtensionError(f"{place}: it has alternative text ({alt:.60}…), but no picture in its outputs")
 
 
+def sources_in_scripts(app, exception) -> None:
+    if exception is None and app.builder.name == "html":
+        for path in (Path(app.outdir) / "_sources").rglob("*"):
+            if path.suffix in (".ipynb", ".md"):
+                text = json.dumps(path.read_text("utf-8"))
+                path.with_name(f"{path.name}.js").write_text(f"courseSource({text});\n", "utf-8")
+
+
 INLINE = re.compile(r'<script(?: data-cfasync="false")?>(.+?)</script>', re.S)
 HANDLERS = ("toggleFullScreen()", "window.print()")  # of the theme's buttons
 
@@ -259,5 +268,6 @@ def setup(app):
     app.connect("html-page-context", mend_markup)
     app.connect("build-finished", ship_weights)
     app.connect("build-finished", scripts_to_files)
+    app.connect("build-finished", sources_in_scripts)
     app.connect("build-finished", record_sources)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
