@@ -65,8 +65,11 @@ def test_cells_run_again_when_what_they_use_has_changed_and_only_then(book):
         built = book.build()
         assert built.returncode == 0, built.stderr[-2000:]
         outputs.append(book.output())
+        moved = book.folder.with_name(f"moved {len(outputs)}")
+        moved.mkdir()
+        book.folder = book.folder.rename(moved / book.folder.name)
     first, unchanged, changed = outputs
-    assert first.startswith("one ") and unchanged == first, "nothing has changed, yet the chapter ran again"
+    assert first.startswith("one ") and unchanged == first, "only the folder was moved, yet the chapter ran again"
     assert changed.startswith("two "), "the package has changed, yet the page shows the old output"
 
 

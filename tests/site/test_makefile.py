@@ -10,6 +10,7 @@ AWKWARD = "ödd päth (1) & more"
 # As a Python makes an environment, with a copy of itself inside; everything else it writes down.
 PYTHON = """#!/bin/sh
 echo "$(pwd -P): $*" >> "$LOG"
+[ "$JUPYTER_PREFER_ENV_PATH" = 1 ] || echo "a kernel of the user's may come first" >> "$LOG"
 if [ "$2" = venv ]; then mkdir -p "$3/bin" && cp "$0" "$3/bin/python"; fi
 """
 NEW = ["-m venv", "-m pip", "-m pip"]
