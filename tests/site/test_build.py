@@ -111,11 +111,12 @@ def test_a_cell_that_lacks_its_picture_fails_the_build_and_the_next_one(book):
 
 
 def test_the_package_of_another_folder_is_refused(book, tmp_path_factory):
-    other = tmp_path_factory.mktemp("original")
+    other = tmp_path_factory.mktemp("örıginal")
     shutil.copytree(book.folder / "course_utils", other / "course_utils")
     book.chapter("1")
-    built = book.build(PYTHONPATH=str(other))
-    assert built.returncode != 0 and "this folder was moved or copied" in built.stdout + built.stderr
+    built = book.build(PYTHONPATH=str(other), PYTHONIOENCODING="utf-8")
+    assert built.returncode != 0 and f"import {other}" in built.stdout + built.stderr
+    assert "this folder was moved or copied" in built.stdout + built.stderr
 
 
 def test_digest_follows_names_and_contents_of_sources(tmp_path, course_site):
