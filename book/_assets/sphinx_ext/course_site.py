@@ -74,13 +74,14 @@ def digest(root: Path, parts: Iterable[str]) -> str:
 
 def refuse_another_folders_package(app, config) -> None:
     """In a copied folder the environment, copied with it, would run the cells with the original's package."""
-    ask = "import importlib.util; found = importlib.util.find_spec('course_utils'); print(found and found.origin)"
+    ask = "import importlib.util, os; found = importlib.util.find_spec('course_utils')\n"
+    ask += "os.write(1, os.fsencode(found.origin if found else ''))"
     book = Path(app.srcdir) / "book"  # cells run there, and not where the package could be found by chance
-    origin = subprocess.run([sys.executable, "-c", ask], cwd=book, capture_output=True, text=True, check=True).stdout
-    wanted = Path(app.srcdir) / "course_utils" / "__init__.py"
-    if Path(origin.strip()).resolve() != wanted.resolve():
+    answer = subprocess.run([sys.executable, "-c", ask], cwd=book, stdout=subprocess.PIPE, check=True).stdout
+    found, wanted = os.fsdecode(answer), Path(app.srcdir) / "course_utils" / "__init__.py"
+    if not found or Path(found).resolve() != wanted.resolve():
         raise ExtensionError(
-            f"the chapters would import {origin.strip()}, not {wanted}: this folder was moved or copied. "
+            f"the chapters would import {found or 'no course_utils'}, not {wanted}: this folder was moved or copied. "
             "Remedy: `make` makes the environment anew; without make, see README.md"
         )
 
