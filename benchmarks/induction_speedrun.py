@@ -1,6 +1,6 @@
 """Seconds, and tokens, from random weights to an induction head: a best prefix-matching score of 0.4.
 
-    python benchmarks/induction_speedrun.py                  # the recipe "live" of chapter 9, on the device at hand
+    python benchmarks/induction_speedrun.py                  # the recipe "live" of chapter 10, on the device at hand
     python benchmarks/induction_speedrun.py --seed 1 --no-file
 
 Trained on real text alone (the shipped part): repeated random tokens are measured, never trained on. The clock runs

@@ -20,7 +20,7 @@ import psutil
 from playwright.sync_api import sync_playwright
 
 from course_utils.corpus import load_text
-from course_utils.explorables.induction_lab import ship, tokenizer_data, worker_source
+from course_utils.figures.induction_lab import ship, tokenizer_data, worker_source
 
 TEXT = 64  # tokens, the start token included
 TIMED = """async ([tokens, count]) => {

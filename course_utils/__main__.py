@@ -1,11 +1,15 @@
 """The course's commands: python -m course_utils COMMAND --help."""
 
 import argparse
+import importlib
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 from course_utils.errors import CourseError
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -34,7 +38,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"Error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nInterrupted. What was saved is kept; go on with --resume.", file=sys.stderr)
+        resumes = options.command == "train" and options.name != "zero-layer"
+        advice = " What was saved is kept; go on with --resume." if resumes else ""
+        print(f"\nInterrupted.{advice}", file=sys.stderr)
         return 130
 
 
@@ -74,9 +80,7 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _corpus(options: argparse.Namespace) -> None:
-    from course_utils import build_corpus
-
-    build_corpus.build()
+    _tool("build_corpus").build()
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -86,36 +90,32 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _notebooks(options: argparse.Namespace) -> int:
-    from course_utils import notebooks
-
-    paths = notebooks.chapters()
-    if not options.check:
-        changed = notebooks.normalise(paths)
-        print(f"{len(changed)} of {len(paths)} notebooks changed" + "".join(f"\n  {path}" for path in changed))
-    problems = [f"{path.name}: {problem}" for path in paths for problem in notebooks.problems(path)]
-    print("\n".join(problems) or "All notebooks have the committed form.")
-    return 1 if problems else 0
+    return _tool("notebooks").report(options.check)
 
 
 def _progress(options: argparse.Namespace) -> None:
-    from course_utils import progress
-
-    progress.report(options.keep, options.forget)
+    _tool("progress").report(options.keep, options.forget)
 
 
 def _workshop(options: argparse.Namespace) -> None:
-    from course_utils import notebooks, workshop
-
-    out = options.out or notebooks.ROOT / "dist"
-    workshop.build(out, notebooks.ROOT / "_build/html")
-    print(f"Ready in {out}: " + ", ".join(sorted(path.name for path in out.iterdir())))
+    _tool("workshop").report(options.out)
 
 
 def _results(options: argparse.Namespace) -> int:
-    from course_utils import claims, notebooks
+    return 0 if _tool("results").run_chapters(options.update) else 1
 
-    return 0 if claims.run_chapters(notebooks.chapters(), options.update) else 1
+
+def _tool(name: str) -> ModuleType:
+    """A module of tools/, the folder of what only publishes the book: it stands in a checkout and in no wheel."""
+    if not (ROOT / "tools").is_dir():
+        rule = "it works on the book's own files, which an installed package does not have"
+        raise CourseError(f"{name} is a program of the folder tools/", rule, "run it in a checkout of the repository")
+    if str(ROOT) not in sys.path:
+        sys.path.insert(0, str(ROOT))
+    return importlib.import_module(f"tools.{name}")
 
 
 if __name__ == "__main__":
+    # Into a pipe or file some systems write an alphabet without ✓ and →: such characters are then written by name.
+    sys.stdout.reconfigure(errors="namereplace")
     sys.exit(main())

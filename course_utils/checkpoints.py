@@ -6,7 +6,9 @@ import os
 import tempfile
 import zipfile
 from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -15,27 +17,37 @@ from safetensors.torch import load as _load_tensors
 from safetensors.torch import save as _save_tensors
 from torch import Tensor
 
-from course_utils.config import ModelConfig
+from course_utils.checked import Made, Rule, check, checked
+from course_utils.config import AnyModel, ModelConfig
 from course_utils.device import pick_device
-from course_utils.errors import CourseError, check_type
-from course_utils.model import AttentionOnlyTransformer, check_model
+from course_utils.errors import CourseError
+from course_utils.model import AttentionOnlyTransformer
 
 WEIGHTS = Path(__file__).parent / "weights"
 SHIPPED = ("zero-layer", "one-layer", "two-layer")
+Folder = File = Annotated[Path, Made(Path), "pass a path"]
+Name = Annotated[
+    str,
+    Rule(lambda name, sizes: name and name == Path(name).name, lambda sizes: "that can name a file"),
+    "pass e.g. 'mine'",
+]
 
 
-def load_model(name: str, device: str | None = None, folder: Path = WEIGHTS) -> AttentionOnlyTransformer:
+@checked
+def load_model(
+    name: Annotated[str, "load_model('two-layer')"], device: str | None = None, folder: Folder = WEIGHTS
+) -> AttentionOnlyTransformer:
     """A trained model, float32, in eval mode, on the device that `pick_device` gives.
 
     Raises CourseError for an unknown name, and for weights that are missing, truncated, of another shape than their
     card says, or of another hash.
     """
-    there = sorted(path.stem for path in Path(folder).glob("*.json"))
+    there = sorted(path.stem for path in folder.glob("*.json"))
     if name not in there:
         raise CourseError(f"model {name!r}", f"the models here are {there}", f"load_model({SHIPPED[-1]!r})")
     card = load_card(name, folder)
     cfg = ModelConfig(**card["config"])
-    state = read_tensors(Path(folder) / f"{name}.safetensors", card["sha256"])
+    state = read_tensors(folder / f"{name}.safetensors", card["sha256"])
     with torch.device("meta"):
         model = AttentionOnlyTransformer(cfg)
     want = {key: list(value.shape) for key, value in model.state_dict().items()}
@@ -51,26 +63,35 @@ def load_model(name: str, device: str | None = None, folder: Path = WEIGHTS) -> 
     return model.requires_grad_(False).eval().to(pick_device(device))
 
 
-def load_card(name: str, folder: Path = WEIGHTS) -> dict:
+@checked
+def load_card(name: str, folder: Folder = WEIGHTS) -> dict:
     """The card of a model: config, command, tokens, seconds, machine, losses, sha256."""
-    path = Path(folder) / f"{name}.json"
+    path = folder / f"{name}.json"
     try:
         card = json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise CourseError(path.name, f"it can't be read ({error.strerror})", "name one of load_model's") from error
     except ValueError as error:
         raise CourseError(path.name, f"it is not a whole card ({error})", "fetch or train the model again") from error
-    missing = {"config", "sha256"} - set(card)
+    again = "fetch or train the model again"
+    missing = {"config", "sha256"} - set(card if isinstance(card, dict) else {})
     if missing:
-        raise CourseError(path.name, f"this card lacks {sorted(missing)}", "fetch or train the model again")
+        raise CourseError(path.name, f"this card lacks {sorted(missing)}", again)
+    if not isinstance(card["config"], dict):
+        raise CourseError(path.name, f"the config on this card is {card['config']!r:.40}, no table of settings", again)
+    unknown = set(card["config"]) - {field.name for field in fields(ModelConfig)}
+    if unknown:
+        rule = f"this card has settings that this version doesn't know, {sorted(unknown)}"
+        raise CourseError(path.name, rule, "fetch the version of the course that the model was trained with")
     return card
 
 
-def load_log(name: str, folder: Path = WEIGHTS) -> dict[str, np.ndarray]:
-    """What a training run recorded as it went, by the names of `training.Log`, and `tokens_per_step`."""
-    path = Path(folder) / f"{name}.log.npz"
+@checked
+def load_log(name: str, folder: Folder = WEIGHTS) -> dict[str, np.ndarray]:
+    """What a training run recorded as it went, by the names of `formation.Log`, and `tokens_per_step`."""
+    path = folder / f"{name}.log.npz"
     if not path.exists():
-        there = sorted(path.name.removesuffix(".log.npz") for path in Path(folder).glob("*.log.npz"))
+        there = sorted(path.name.removesuffix(".log.npz") for path in folder.glob("*.log.npz"))
         raise CourseError(f"the log of {name!r}", f"the logs here are {there}", "load_log('two-layer')")
     try:
         with np.load(path, allow_pickle=False) as arrays:
@@ -79,11 +100,10 @@ def load_log(name: str, folder: Path = WEIGHTS) -> dict[str, np.ndarray]:
         raise CourseError(path.name, f"it is damaged ({error})", "fetch it or train the model again") from error
 
 
-def save_model(model: AttentionOnlyTransformer, name: str, card: dict, folder: Path = WEIGHTS) -> Path:
+@checked
+def save_model(model: AnyModel, name: Name, card: dict, folder: Folder = WEIGHTS) -> Path:
     """Write 16-bit weights and their card, both or neither; the card gets the configuration and the hash."""
-    check_model(model)
-    check_name(name)
-    path = Path(folder) / f"{name}.safetensors"
+    path = folder / f"{name}.safetensors"
     raw = _save_tensors({key: value.detach().cpu().half().contiguous() for key, value in model.state_dict().items()})
     card = {"config": model.cfg.to_dict(), "sha256": hashlib.sha256(raw).hexdigest(), **card}
     try:
@@ -96,9 +116,9 @@ def save_model(model: AttentionOnlyTransformer, name: str, card: dict, folder: P
     return path
 
 
-def read_tensors(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
+@checked
+def read_tensors(path: File, sha256: str | None = None) -> dict[str, Tensor]:
     """Tensors of a safetensors file; with `sha256`, only if the file has that hash."""
-    path = Path(path)
     if not path.exists():
         raise CourseError(
             f"{path.name}", "this file of weights is missing", "fetch the repository again, or train the model"
@@ -119,34 +139,36 @@ def read_tensors(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
         ) from error
 
 
-def read_about(path: Path) -> dict:
+@checked
+def read_about(path: File) -> dict:
     """What `write_tensors` was given as metadata under "about"."""
     try:
         with safe_open(path, "pt") as file:
             return json.loads(file.metadata()["about"])
     except (SafetensorError, OSError, TypeError, KeyError, ValueError) as error:
         rule = "it is not a file of this kind: it doesn't say what it holds"
-        raise CourseError(f"{Path(path).name}", rule, "name another file, or delete it to begin again") from error
+        raise CourseError(f"{path.name}", rule, "name another file, or delete it to begin again") from error
 
 
-def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> str:
+@checked
+def write_tensors(path: File, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> str:
     """Write tensors atomically and return the file's SHA-256."""
     try:
         raw = _save_tensors(tensors, metadata)
     except (ValueError, TypeError, RuntimeError) as error:
         rule = "they must be contiguous tensors that share no memory, and metadata must be text"
-        raise CourseError(f"tensors for {Path(path).name}", rule, "see the error above") from error
+        raise CourseError(f"tensors for {path.name}", rule, "see the error above") from error
     write_atomically(path, raw)
     return hashlib.sha256(raw).hexdigest()
 
 
-def write_atomically(path: Path, raw: bytes) -> None:
+@checked
+def write_atomically(path: File, raw: Annotated[bytes, "encode text with .encode('utf-8')"]) -> None:
     """Write a whole file or nothing: the old one stays until the new one is safely on disk.
 
     Raises CourseError when the folder is read-only or the disk is full.
     """
-    check_type("raw", raw, bytes, "encode text with .encode('utf-8')")
-    write_together({Path(path): raw})
+    write_together({path: raw})
 
 
 def write_together(files: dict[Path, bytes]) -> None:
@@ -170,10 +192,11 @@ def write_together(files: dict[Path, bytes]) -> None:
         raise CourseError(f"{path}", f"it can't be written ({error.strerror})", remedy) from error
 
 
-def check_writable(folder: Path) -> None:
+@checked
+def check_writable(folder: Folder) -> None:
     """Raise CourseError unless files can be written into `folder`: sooner than after an hour of training."""
     try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"can this be written?")
     except OSError as error:
@@ -182,5 +205,4 @@ def check_writable(folder: Path) -> None:
 
 def check_name(name) -> None:
     """Raise CourseError unless `name` can begin the names of files."""
-    if not isinstance(name, str) or not name or name != Path(name).name:
-        raise CourseError(f"the name {name!r}", "it must be a word that can name a file", "pass e.g. 'mine'")
+    check("name", name, Name)

@@ -2,15 +2,14 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
-from tqdm.auto import tqdm
 
+from course_utils.checked import checked, within
 from course_utils.checkpoints import write_atomically
-from course_utils.errors import CourseError, check_number, check_type
+from course_utils.errors import CourseError
 
 RESULTS = Path(__file__).resolve().parent.parent / "book" / "results.json"
 UPDATE = "COURSE_RESULTS_UPDATE"  # names the file to record into, in place of comparing
@@ -25,7 +24,15 @@ def load_results() -> dict[str, dict]:
         raise CourseError(path.name, f"it is no file of results ({error})", "fetch it again") from error
 
 
-def claim(key: str, value, *, tolerance: float, says: str, paper=None):
+@checked
+def claim(
+    key: Annotated[str, "write e.g. '02.loss.zero_layer'"],
+    value: Any,
+    *,
+    tolerance: Annotated[float, within(0)],
+    says: Annotated[str, "say the claim in a sentence"],
+    paper: Any = None,
+):
     """State a number: compare the fresh `value` with the recorded one and return it.
 
     key: chapter number, then words, e.g. "02.loss.zero_layer". value: a number or a list of numbers. tolerance: the
@@ -34,9 +41,6 @@ def claim(key: str, value, *, tolerance: float, says: str, paper=None):
     Raises CourseError when the value has moved by more than the tolerance, or was never recorded. Where the package is
     installed without the book, as for a single notebook in Colab, nothing is compared.
     """
-    check_type("key", key, str, "write e.g. '02.loss.zero_layer'")
-    check_type(f"{key}: says", says, str, "say the claim in a sentence")
-    check_number(f"{key}: tolerance", tolerance)
     try:
         value = _plain(value)
     except (TypeError, ValueError) as error:
@@ -61,29 +65,6 @@ def claim(key: str, value, *, tolerance: float, says: str, paper=None):
     if np.max(np.abs(np.subtract(value, recorded["value"]))) > tolerance:
         raise CourseError(f"{key} is {value}", f"it was recorded as {recorded['value']} ± {tolerance}", remedy)
     return value
-
-
-def run_chapters(paths: list[Path], update: bool = False) -> bool:
-    """Execute notebooks, whose claims compare themselves; with `update`, record all claims anew. True if all ran."""
-    fresh = RESULTS.with_suffix(".fresh.json")
-    environment = dict(os.environ)
-    if update:
-        environment[UPDATE] = str(fresh)
-        fresh.unlink(missing_ok=True)
-    failed = []
-    for path in tqdm(paths, desc="chapters"):
-        command = [sys.executable, "-m", "jupyter", "execute", "--timeout=900", str(path.name)]
-        if subprocess.run(command, cwd=path.parent, env=environment).returncode:
-            failed.append(path.name)
-    if update and not failed and fresh.exists():
-        before, after = load_results(), json.loads(fresh.read_text("utf-8"))["claims"]
-        os.replace(fresh, RESULTS)
-        for key in sorted({**before, **after}):
-            old, new = (claims.get(key, {}).get("value", "—") for claims in (before, after))
-            if old != new:
-                print(f"{key}: {old} → {new}")
-    print(f"failed: {', '.join(failed)}" if failed else "All chapters ran.")
-    return not failed
 
 
 def _plain(value):

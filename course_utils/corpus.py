@@ -7,18 +7,20 @@ licence). `python -m course_utils corpus` builds all of it again from the pinned
 import json
 import lzma
 import unicodedata
-from collections.abc import Iterable
-from functools import cache, wraps
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import scipy.sparse
 import torch
-from jaxtyping import Int
+from jaxtyping import Int, Integer
 from tokenizers import Tokenizer as _Tokenizer
 from torch import Tensor
 
-from course_utils.errors import CourseError, check_integer, check_type, is_integer
+from course_utils.checked import FILLED, Made, Rule, check, checked, within
+from course_utils.errors import CourseError
 
 DATA = Path(__file__).parent / "data"
 FULL = DATA / "full"  # built by `python -m course_utils corpus`; not shipped
@@ -27,20 +29,20 @@ VOCABULARIES = (4096, 1024)
 SPLITS = ("train", "validation")
 
 
-def cached(function):
-    """`functools.cache`, but for arguments that can't be kept: for those the function itself says what is wrong."""
-    kept = cache(function)
+def _row(ids) -> Tensor:
+    """Ids as a tensor; a list without any has no kind of its own."""
+    row = torch.as_tensor(ids)
+    return row if row.numel() else row.long()
 
-    @wraps(function)
-    def call(*arguments, **named):
-        try:
-            hash((*arguments, *named.values()))
-        except TypeError:
-            return function(*arguments, **named)
-        return kept(*arguments, **named)
 
-    call.cache_clear = kept.cache_clear
-    return call
+Ids = Annotated[Integer[Tensor, " n_tokens"], Made(_row), "pass one row of ids, see load_text and Tokenizer.encode"]
+Context = Annotated[int, within(2)]  # the start token and one more
+Vocabulary = Annotated[Literal[VOCABULARIES], "use one of these sizes"]
+Counts = Annotated[
+    Integer[scipy.sparse.csr_array, "d_vocab d_vocab"],
+    Rule(lambda counts, sizes: counts.sum() > 0, lambda sizes: "with a pair in it"),
+    "see bigram_counts and count_bigrams",
+]
 
 
 class Tokenizer:
@@ -51,12 +53,9 @@ class Tokenizer:
         self.d_vocab = inner.get_vocab_size()
         self.start_id = inner.token_to_id(START)
 
-    def encode(self, text: str) -> list[int]:
+    @checked
+    def encode(self, text: Annotated[str, "decode bytes with .decode('utf-8')"]) -> list[int]:
         """Ids of a text; decoding them gives the text back, byte for byte."""
-        if not isinstance(text, str):
-            raise CourseError(
-                f"text of type {type(text).__name__}", "it must be a str", "decode bytes with .decode('utf-8')"
-            )
         try:
             text.encode("utf-8")
         except UnicodeEncodeError as error:
@@ -67,9 +66,9 @@ class Tokenizer:
         # The start token's name, should somebody type it, is text like any other.
         return [i for part in _split_start(text) for i in self._inner.encode(part).ids]
 
-    def encode_batch(self, texts: list[str]) -> list[list[int]]:
+    @checked
+    def encode_batch(self, texts: Annotated[Sequence[Any], "pass [text]"]) -> list[list[int]]:
         """`encode` for many texts, on all cores."""
-        check_type("texts", texts, (list, tuple), "pass [text]")
         try:
             if not any(START in text for text in texts):
                 return [encoding.ids for encoding in self._inner.encode_batch_fast(texts)]
@@ -77,17 +76,22 @@ class Tokenizer:
             pass  # one of them is no text: `encode` says which and why
         return [self.encode(text) for text in texts]
 
-    def decode(self, ids) -> str:
+    @checked
+    def decode(self, ids: Annotated[Ids, within(below="d_vocab"), "pass one row of this tokenizer's own ids"]) -> str:
         """The text of some ids; start tokens appear as `<|start|>`."""
-        ids = ids.tolist() if hasattr(ids, "tolist") else list(ids) if isinstance(ids, Iterable) else ids
-        if not isinstance(ids, list) or not all(map(is_integer, ids)):
-            raise CourseError(f"ids {ids!r:.40}", "they must be one row of integers", "pass e.g. tokens[0]")
-        wrong = [i for i in ids if not 0 <= i < self.d_vocab]
-        if wrong:
-            raise CourseError(
-                f"token id {wrong[0]}", f"ids go from 0 to {self.d_vocab - 1}", "use this tokenizer's own ids"
-            )
-        return self._inner.decode(ids, skip_special_tokens=False)
+        return self._inner.decode(ids.tolist(), skip_special_tokens=False)
+
+    def one(self, text: str) -> int:
+        """The id of a text that is a single token."""
+        ids = self.encode(text)
+        if len(ids) != 1:
+            rule = "it must be one token of the vocabulary"
+            raise CourseError(f"{text!r}, {len(ids)} tokens", rule, "look at tokenizer.encode(text)")
+        return ids[0]
+
+    def context(self, text: str, n_ctx: int | None = None) -> Int[Tensor, "1 pos"]:
+        """What a model reads of a text: the start token, then the text's tokens, cut to `n_ctx` in all."""
+        return torch.tensor([[self.start_id, *self.encode(text)][:n_ctx]])
 
     def show(self, token: int) -> str:
         """One token made visible: spaces as ·, line ends as ↵, other control characters by their pictures."""
@@ -108,23 +112,21 @@ def _visible(c: str) -> str:
     return c if unicodedata.category(c)[0] != "C" else f"\\u{ord(c):04x}"
 
 
-@cached
-def load_tokenizer(d_vocab: int = 4096) -> Tokenizer:
+@checked
+@cache
+def load_tokenizer(d_vocab: Vocabulary = 4096) -> Tokenizer:
     """The shipped tokenizer of 4096 tokens (the shipped models') or of 1024 (for small models that readers train)."""
-    if d_vocab not in VOCABULARIES:
-        raise CourseError(f"vocabulary {d_vocab!r}", f"tokenizers ship for {VOCABULARIES}", "use one of these sizes")
     return Tokenizer(_Tokenizer.from_str(read(f"tokenizer-{d_vocab}.json").decode("utf-8")))
 
 
-@cached
-def load_text(split: str, d_vocab: int = 4096, full: bool = False) -> Int[Tensor, " n_tokens"]:
+@checked
+@cache
+def load_text(split: Literal[SPLITS], d_vocab: Vocabulary = 4096, full: bool = False) -> Int[Tensor, " n_tokens"]:
     """Token ids of the shipped text, int64, each document preceded by one start token.
 
     `split` is "train" or "validation"; a document is in one of them, whole. With `full=True` all training text,
     which must have been built by `python -m course_utils corpus`.
     """
-    if split not in SPLITS:
-        raise CourseError(f"split {split!r}", f"it must be one of {SPLITS}", "load_text('train')")
     tokenizer = load_tokenizer(d_vocab)
     if full and split == "train":
         path = FULL / f"train-{d_vocab}.npy"
@@ -144,17 +146,19 @@ def load_text(split: str, d_vocab: int = 4096, full: bool = False) -> Int[Tensor
     return torch.cat([join(tokenizer.encode_batch(part), tokenizer.start_id) for part in parts])
 
 
-def join(encoded: list[list[int]], start_id: int = 0) -> Int[Tensor, " n_tokens"]:
+@checked
+def join(
+    encoded: Annotated[Sequence[Annotated[Integer[Tensor, " _"], Made(_row)]], FILLED, "see Tokenizer.encode_batch"],
+    start_id: int = 0,
+) -> Int[Tensor, " n_tokens"]:
     """Documents' ids in one tensor, each preceded by the start token."""
-    check_type("encoded", encoded, (list, tuple), "see Tokenizer.encode_batch")
-    if not encoded or not all(isinstance(ids, Iterable) and all(map(is_integer, ids)) for ids in encoded):
-        raise CourseError(f"documents {encoded!r:.40}", "each must be a list of ids", "see Tokenizer.encode_batch")
-    return torch.from_numpy(np.concatenate([np.array([start_id, *ids], dtype=np.int64) for ids in encoded]))
+    start = torch.tensor([start_id])
+    return torch.cat([part.long() for ids in encoded for part in (start, ids)])
 
 
-def documents(ids: Int[Tensor, " n_tokens"], start_id: int = 0) -> list[Int[Tensor, " length"]]:
+@checked
+def documents(ids: Ids, start_id: int = 0) -> list[Int[Tensor, " length"]]:
     """The documents of a text, without their start tokens."""
-    check_ids(ids)
     starts = (ids == start_id).nonzero().flatten().tolist()
     if len(ids) and not starts:
         raise CourseError(f"a text of {len(ids)} tokens", "no document begins in it", "put start tokens before them")
@@ -162,10 +166,9 @@ def documents(ids: Int[Tensor, " n_tokens"], start_id: int = 0) -> list[Int[Tens
     return [ids[a + 1 : b] for a, b in zip(starts, ends, strict=True)]
 
 
-def window_starts(ids: Int[Tensor, " n_tokens"], n_ctx: int, start_id: int = 0) -> Int[Tensor, " n"]:
+@checked
+def window_starts(ids: Ids, n_ctx: Context, start_id: int = 0) -> Int[Tensor, " n"]:
     """Every position at which n_ctx - 1 consecutive tokens of one document begin."""
-    check_ids(ids)
-    check_integer("n_ctx", n_ctx, 2)
     length = n_ctx - 1
     if len(ids) < length:
         return ids.new_zeros(0)
@@ -173,8 +176,12 @@ def window_starts(ids: Int[Tensor, " n_tokens"], n_ctx: int, start_id: int = 0) 
     return ((boundary[length:] - boundary[:-length]) == 0).nonzero().flatten()
 
 
+@checked
 def windows(
-    ids: Int[Tensor, " n_tokens"], n_ctx: int, starts: Int[Tensor, " n"] | None = None, start_id: int = 0
+    ids: Ids,
+    n_ctx: Context,
+    starts: Annotated[Integer[Tensor, " n"], Made(_row), "take them from window_starts"] | None = None,
+    start_id: int = 0,
 ) -> Int[Tensor, "n n_ctx"]:
     """Contexts: the start token, then n_ctx - 1 consecutive tokens of one document. The only way to make them.
 
@@ -183,10 +190,7 @@ def windows(
 
     Raises CourseError when no document is long enough.
     """
-    check_integer("n_ctx", n_ctx, 2)  # the start token and one more
-    ids = check_ids(ids)
     length = n_ctx - 1
-    starts = check_ids(starts) if starts is not None else None
     starts = _tile(ids, length, start_id) if starts is None else starts
     if not len(starts):
         rule = f"no document in it has the {length} that one context needs"
@@ -199,10 +203,9 @@ def windows(
     return torch.cat([text.new_full((len(text), 1), start_id), text], dim=1)
 
 
-def window_documents(ids: Int[Tensor, " n_tokens"], n_ctx: int, start_id: int = 0) -> Int[Tensor, " n"]:
+@checked
+def window_documents(ids: Ids, n_ctx: Context, start_id: int = 0) -> Int[Tensor, " n"]:
     """For each window of `windows(ids, n_ctx)`, the number of the document that it was cut from."""
-    check_integer("n_ctx", n_ctx, 2)
-    check_ids(ids)
     return (ids == start_id).long().cumsum(0)[_tile(ids, n_ctx - 1, start_id)] - 1
 
 
@@ -214,16 +217,16 @@ def _tile(ids: Int[Tensor, " n_tokens"], length: int, start_id: int) -> Int[Tens
     return torch.cat([torch.arange(a, b, length) for a, b in fitting] or [ids.new_zeros(0)])
 
 
-@cached
-def token_counts(d_vocab: int = 4096) -> Int[Tensor, " d_vocab"]:
+@checked
+@cache
+def token_counts(d_vocab: Vocabulary = 4096) -> Int[Tensor, " d_vocab"]:
     """How often each token occurs in the whole training text."""
-    load_tokenizer(d_vocab)
     return torch.tensor(json.loads(read("token-counts.json"))[str(d_vocab)])
 
 
-def common_tokens(d_vocab: int = 4096, least: int = 100) -> Int[Tensor, " n"]:
+@checked
+def common_tokens(d_vocab: Vocabulary = 4096, least: Annotated[int, within(0)] = 100) -> Int[Tensor, " n"]:
     """The tokens seen at least 100 times in training, the start token left out: what scores and tables draw from."""
-    check_integer("least", least)
     common = (token_counts(d_vocab) >= least).nonzero().flatten()
     return common[common != load_tokenizer(d_vocab).start_id]
 
@@ -239,54 +242,32 @@ def bigram_counts() -> scipy.sparse.csr_array:
     return scipy.sparse.csr_array((data.astype(np.int64), columns, np.append(0, lengths.cumsum())), shape=(4096, 4096))
 
 
-def pack_bigrams(counts: scipy.sparse.csr_array) -> bytes:
+@checked
+def pack_bigrams(counts: Counts) -> bytes:
     """The file that `bigram_counts` reads: entries a row, their columns, their counts, as 32-bit integers."""
-    check_counts(counts)
     counts.sort_indices()
     parts = np.diff(counts.indptr), counts.indices, counts.data
     return lzma.compress(np.concatenate(parts).astype("<i4").tobytes(), preset=9)
 
 
-def count_bigrams(ids: Int[Tensor, " n_tokens"], d_vocab: int, start_id: int = 0) -> scipy.sparse.csr_array:
+@checked
+def count_bigrams(ids: Ids, d_vocab: Annotated[int, within(1)], start_id: int = 0) -> scipy.sparse.csr_array:
     """Bigram counts [present token, next token] of a text, pairs with the start token left out."""
-    check_integer("d_vocab", d_vocab, 1)
-    ids = check_ids(ids, d_vocab)
+    check("ids", ids, Annotated[Ids, within(0, d_vocab - 1)])
     now, after = ids[:-1].numpy(), ids[1:].numpy()
     keep = (now != start_id) & (after != start_id)
     ones = np.ones(keep.sum(), dtype=np.int64)
     return scipy.sparse.coo_array((ones, (now[keep], after[keep])), shape=(d_vocab, d_vocab)).tocsr()
 
 
-def check_ids(ids, d_vocab: int | None = None) -> Int[Tensor, " n"]:
-    """The ids as a tensor. Raises CourseError unless they are one row of integers, below `d_vocab` if it is given."""
-    try:
-        row = torch.as_tensor(ids)
-    except (TypeError, ValueError, RuntimeError) as error:
-        rule = "they must be one row of integers"
-        raise CourseError(f"ids of type {type(ids).__name__}", rule, "see load_text") from error
-    if row.ndim != 1 or row.is_floating_point() or row.dtype == torch.bool:
-        rule = "they must be one row of integers"
-        raise CourseError(f"ids of shape {list(row.shape)}, {row.dtype}", rule, "see load_text")
-    if d_vocab and len(row):
-        low, high = row.numpy(force=True).min(), row.numpy(force=True).max()  # torch has no minimum of uint16
-        if low < 0 or high >= d_vocab:
-            rule = f"ids go from 0 to {d_vocab - 1}"
-            raise CourseError(f"ids from {low} to {high}", rule, "use the ids of one tokenizer")
-    return row
-
-
 def check_counts(counts, d_vocab: int | None = None) -> None:
-    """Raise CourseError unless `counts` is a square sparse table of pairs, with one pair at least."""
-    shape = list(getattr(counts, "shape", []))
-    square = len(shape) == 2 and shape[0] == shape[1] == (d_vocab or shape[0])
-    if not scipy.sparse.issparse(counts) or not square or not counts.sum() > 0:
-        rule = f"it must be sparse, square{f' with {d_vocab} rows' if d_vocab else ''}, and hold a pair"
-        raise CourseError(f"a {type(counts).__name__} of shape {shape}", rule, "see bigram_counts and count_bigrams")
+    """Raise CourseError unless `counts` is a table of pairs, of so many tokens."""
+    check("counts", counts, Counts, {"d_vocab": d_vocab} if d_vocab else None)
 
 
-def read(name: str) -> bytes:
+@checked
+def read(name: Annotated[str, "pass the name of a file"]) -> bytes:
     """A shipped file of `data/`, by name."""
-    check_type("name", name, str, "pass the name of a file")
     path = DATA / name
     if not path.is_file():
         raise CourseError(f"{name}", f"it should be in {DATA.name}/ and is not", "fetch the repository again")

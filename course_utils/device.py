@@ -3,6 +3,7 @@
 import os
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from course_utils.errors import CourseError
@@ -41,18 +42,32 @@ def pick_device(wish: str | None = None) -> torch.device:
 
 
 def product_dtype(device: torch.device) -> torch.dtype:
-    """The fastest type for matrix products in training: bfloat16 on CUDA and on CPUs with AVX-512, else float32.
+    """The fastest type for matrix products in training: bfloat16 where the hardware has it, else float32.
 
-    A CPU without these instructions takes 450 times as long for a bfloat16 product as for a float32 one (measured at
-    2048 × 2048 on an AVX2 machine, two cores: 0.3 against 143 GFLOP/s).
+    NVIDIA's cards before Ampere (a T4, say) and CPUs without AVX-512 only emulate it. Such a CPU takes 450 times as
+    long for a bfloat16 product as for a float32 one (measured at 2048 × 2048 on an AVX2 machine, two cores: 0.3
+    against 143 GFLOP/s).
     """
-    wide = device.type == "cpu" and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
-    return torch.bfloat16 if wide or device.type == "cuda" else torch.float32
+    native = False
+    if device.type == "cpu":
+        native = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+    elif device.type == "cuda":
+        with torch.cuda.device(device):  # what follows is asked of the current card
+            native = torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if native else torch.float32
 
 
 def fast_products(device: torch.device) -> torch.autocast:
     """A context in which matrix products are of `product_dtype`."""
     return torch.autocast(device.type, torch.bfloat16, enabled=product_dtype(device) == torch.bfloat16)
+
+
+def to_numpy(values, dtype: type | None = float) -> np.ndarray:
+    """The values as an array, 64 bits wide unless asked otherwise (None: as they are), wherever they lie.
+
+    To the CPU first: NumPy reads no other memory, and Apple's GPU has no 64 bits.
+    """
+    return np.asarray(values.cpu() if isinstance(values, torch.Tensor) else values, dtype=dtype)
 
 
 def _existing(name: str) -> torch.device:

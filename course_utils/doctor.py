@@ -3,8 +3,10 @@
 import hashlib
 import importlib.metadata
 import json
+import os
 import platform
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +22,13 @@ from course_utils.errors import CourseError
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON, MEMORY_GB, DISK_GB = (3, 11), 2.0, 1.0
+KERNEL = "python3"  # which the chapters name
+# What a kernel's Python is asked, where notebooks run.
+ASKED = """
+import importlib.util, json, sys
+found = importlib.util.find_spec("course_utils")
+print(json.dumps([sys.prefix, found and found.origin]))
+"""
 
 
 class Finding(NamedTuple):
@@ -29,12 +38,15 @@ class Finding(NamedTuple):
 
 
 def examine() -> Iterator[Finding]:
-    """One finding after the other: Python, packages, memory, disk, accelerator, shipped files."""
+    """One finding after the other: Python, packages, the notebooks' Python, memory, disk, accelerator, files."""
     version = platform.python_version()
-    yield Finding(sys.version_info >= PYTHON, f"Python {version}", "install Python 3.11 or newer")
+    yield Finding(sys.version_info >= PYTHON, f"Python {version}", "install Python 3.11 to 3.14")
     yield from _packages()
+    yield _kernel()
     memory = psutil.virtual_memory().available / 1e9
-    remedy = "close other programs: a chapter needs up to 1 GB, the browser some more"
+    remedy = (
+        "close other programs: a chapter needs about 1 GB (with PyTorch's CUDA build up to 1.6 GB), the browser more"
+    )
     yield Finding(memory >= MEMORY_GB, f"{memory:.1f} GB of free memory", remedy)
     disk = shutil.disk_usage(ROOT).free / 1e9
     yield Finding(
@@ -51,7 +63,11 @@ def _packages() -> Iterator[Finding]:
     try:
         lines = importlib.metadata.requires("course-utils") or []
     except importlib.metadata.PackageNotFoundError:
-        yield Finding(False, "The package course_utils is not installed", "run `python -m pip install --no-deps -e .`")
+        yield Finding(
+            False,
+            "The package course_utils is not installed",
+            "run `python -m pip install --no-deps --no-build-isolation -e .`",
+        )
         return
     wanted = [Requirement(line) for line in lines if "extra ==" not in line]
     wrong = []
@@ -67,6 +83,40 @@ def _packages() -> Iterator[Finding]:
         "; ".join(wrong) or f"{len(wanted)} packages in the versions that the course needs (torch {torch.__version__})"
     )
     yield Finding(not wrong, says, "run `python -m pip install -r requirements.txt`")
+
+
+def _kernel() -> Finding:
+    """The Python that runs the notebooks: a kernel of the same name may come first, and a copy import its original."""
+    install = "run `python -m pip install -r requirements.txt`"
+    try:
+        from jupyter_client.manager import KernelManager
+
+        manager = KernelManager(kernel_name=KERNEL)
+        spec, python = manager.kernel_spec, manager.format_kernel_cmd()[0]
+    except (ImportError, KeyError) as error:  # NoSuchKernel is a KeyError
+        return Finding(False, f"Nothing runs notebooks here ({type(error).__name__}: {error})", install)
+    book = ROOT / "book"
+    try:
+        answer = subprocess.run(
+            [python, "-c", ASKED], cwd=book if book.exists() else None, env=os.environ | spec.env, timeout=60,
+            capture_output=True, check=True,
+        )  # fmt: skip
+        prefix, package = json.loads(answer.stdout)
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        return Finding(False, f"Notebooks run on {python}, which gives no answer ({error})", _forget(spec))
+    if Path(prefix).resolve() != Path(sys.prefix).resolve():
+        return Finding(False, f"Notebooks run on {python}, not on {sys.executable}, which was examined", _forget(spec))
+    if not package:
+        anew = "run `python -m pip install --no-deps --no-build-isolation -e .`"
+        return Finding(False, f"Notebooks run on {python}, which finds no course_utils", anew)
+    if Path(package).resolve().parent.parent != ROOT:
+        says = f"Notebooks import {Path(package).parent}, not {ROOT / 'course_utils'}: this folder was moved or copied"
+        return Finding(False, says, "run `make lab`, which makes the environment anew, or make it as README.md says")
+    return Finding(True, f"Notebooks run on {python}")
+
+
+def _forget(spec) -> str:
+    return f"remove {spec.resource_dir}, or open the notebooks with `make lab`, or set JUPYTER_PREFER_ENV_PATH=1"
 
 
 def _files() -> Iterator[Finding]:

@@ -43,6 +43,14 @@ def check_number(name: str, value, least: float = 0.0, most: float = sys.float_i
         raise CourseError(f"{name} is {value!r}", f"it must be a finite number, {bounds}", f"change {name}")
 
 
+def check_finite(name: str, value) -> None:
+    """Raise CourseError if a tensor has entries that are not finite: `torch.linalg.eigvals` of a nan ends Python."""
+    wrong = value.numel() - int(value.isfinite().sum())
+    if wrong:
+        rule = f"{wrong} of its {value.numel()} entries are not finite numbers"
+        raise CourseError(name, rule, "look where it was made for a division by zero or for a number too large")
+
+
 def check_type(name: str, value, kind: type | tuple[type, ...], remedy: str) -> None:
     """Raise CourseError unless `value` is of this kind."""
     if not isinstance(value, kind):

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from course_utils.errors import CourseError, check_type, is_integer
+from course_utils.errors import CourseError, check_finite, check_type, is_integer
 
 BLOCK = 256  # rows that are multiplied out at a time: 51 MB at 50 257 columns
 CHUNK = 16  # columns that share a maximum, so that most of a block is read once and sorted never
@@ -26,41 +26,43 @@ class Entries(NamedTuple):
 
 
 class FactoredMatrix:
-    """The matrix `A @ B`, never multiplied out unless asked. A is [rows, rank], B is [rank, columns]."""
+    """The matrix `A @ B`, never multiplied out unless asked. A is [..., rows, rank], B is [..., rank, columns].
 
-    def __init__(self, A: Float[Tensor, "rows rank"], B: Float[Tensor, "rank columns"]):
+    Leading axes, if any, are many matrices at once, as of all heads of a layer; they broadcast as PyTorch's do.
+    """
+
+    def __init__(self, A: Float[Tensor, "*batch rows rank"], B: Float[Tensor, "*batch rank columns"]):
         for factor in (A, B):
             check_type("a factor", factor, Tensor, "pass two tensors")
         if A.dtype != B.dtype:
             raise CourseError(
                 f"factors of {A.dtype} and {B.dtype}", "they must be of one type", "convert one: .to(...)"
             )
-        if A.ndim != 2 or B.ndim != 2 or A.shape[1] != B.shape[0]:
-            raise CourseError(
-                f"factors of shapes {list(A.shape)} and {list(B.shape)}",
-                "they must be [rows, rank] and [rank, columns]",
-                "check the order of the two factors",
-            )
+        _check_shapes("factors", A.shape, B.shape)
         self.A, self.B = A, B
 
     @property
-    def shape(self) -> tuple[int, int]:
-        return self.A.shape[0], self.B.shape[1]
+    def shape(self) -> tuple[int, ...]:
+        return *torch.broadcast_shapes(self.A.shape[:-2], self.B.shape[:-2]), self.A.shape[-2], self.B.shape[-1]
 
     @property
     def T(self) -> "FactoredMatrix":
-        return FactoredMatrix(self.B.T, self.A.T)
+        return FactoredMatrix(self.B.mT, self.A.mT)
 
     @property
-    def AB(self) -> Float[Tensor, "rows columns"]:
+    def AB(self) -> Float[Tensor, "*batch rows columns"]:
         """The product, multiplied out: for small matrices."""
         return self.A @ self.B
+
+    def __getitem__(self, index) -> "FactoredMatrix":
+        """Some of many matrices, by the leading axes."""
+        return FactoredMatrix(self.A[index], self.B[index])
 
     def __matmul__(self, other: "FactoredMatrix | Tensor") -> "FactoredMatrix":
         check_product(self, other)
         if isinstance(other, FactoredMatrix):
             middle = self.B @ other.A  # rank × rank: give it to the side that keeps the rank low
-            if middle.shape[0] <= middle.shape[1]:
+            if middle.shape[-2] <= middle.shape[-1]:
                 return FactoredMatrix(self.A, middle @ other.B)
             return FactoredMatrix(self.A @ middle, other.B)
         return FactoredMatrix(self.A, self.B @ other)
@@ -69,18 +71,20 @@ class FactoredMatrix:
         check_product(other, self)
         return FactoredMatrix(other @ self.A, self.B)
 
-    def norm(self) -> Float[Tensor, ""]:
+    def norm(self) -> Float[Tensor, "*batch"]:
         """Frobenius norm: ‖AB‖² = tr(AᵀA BBᵀ), from two rank × rank matrices."""
-        return ((self.A.T @ self.A) * (self.B @ self.B.T)).sum().clamp(min=0).sqrt()
+        return ((self.A.mT @ self.A) * (self.B @ self.B.mT)).sum((-2, -1)).clamp(min=0).sqrt()
 
-    def trace(self) -> Float[Tensor, ""]:
+    def trace(self) -> Float[Tensor, "*batch"]:
         self._check_square()
-        return torch.einsum("ir,ri->", self.A, self.B)
+        return torch.einsum("...ir,...ri->...", self.A, self.B)
 
-    def eigenvalues(self) -> Float[Tensor, " rank"]:
+    def eigenvalues(self) -> Float[Tensor, "*batch rank"]:
         """The eigenvalues that can differ from zero: those of BA, rank × rank, since λ(AB) = λ(BA)."""
         self._check_square()
-        return torch.linalg.eigvals(self.B @ self.A)
+        product = self.B @ self.A
+        check_finite("the product BA", product)
+        return torch.linalg.eigvals(product)
 
     def eig(self) -> tuple[Float[Tensor, " rank"], Float[Tensor, "rank rows"]]:
         """Those eigenvalues, largest modulus first, and for each a row v with v @ AB = λ v, of length 1 (complex).
@@ -88,7 +92,9 @@ class FactoredMatrix:
         If w BA = λ w, then v = w B has v AB = w BA B = λ w B = λ v.
         """
         self._check_square()
-        values, columns = torch.linalg.eig((self.B @ self.A).T)  # a row's eigenvector is a column's of the transpose
+        product = self.B @ self.A
+        check_finite("the product BA", product)
+        values, columns = torch.linalg.eig(product.T)  # a row's eigenvector is a column's of the transpose
         order = values.abs().argsort(descending=True)
         rows = columns.T[order] @ self.B.to(columns.dtype)
         return values[order], rows / rows.norm(dim=1, keepdim=True)
@@ -154,15 +160,17 @@ class FactoredMatrix:
         top = torch.cat(values).topk(k)
         return Entries(top.values, torch.cat(rows)[top.indices], torch.cat(places)[top.indices])
 
-    def svdvals(self) -> Float[Tensor, " rank"]:
+    def svdvals(self) -> Float[Tensor, "*batch rank"]:
         """The singular values that can differ from zero, from two QR decompositions."""
-        return torch.linalg.svdvals(torch.linalg.qr(self.A).R @ torch.linalg.qr(self.B.T).R.T)
+        product = torch.linalg.qr(self.A).R @ torch.linalg.qr(self.B.mT).R.mT
+        check_finite("the product of the triangular factors", product)
+        return torch.linalg.svdvals(product)
 
     def __repr__(self) -> str:
-        return f"FactoredMatrix({self.shape[0]} × {self.shape[1]}, rank at most {self.A.shape[1]})"
+        return f"FactoredMatrix({' × '.join(map(str, self.shape))}, rank at most {self.A.shape[-1]})"
 
     def _check_square(self) -> None:
-        if self.shape[0] != self.shape[1]:
+        if self.shape[-2] != self.shape[-1]:
             rule = "only a square matrix has a trace and eigenvalues"
             raise CourseError(f"a matrix of shape {list(self.shape)}", rule, "use norm or svdvals")
 
@@ -171,10 +179,18 @@ def check_product(left: FactoredMatrix | Tensor, right: FactoredMatrix | Tensor)
     """Raise CourseError unless the two are matrices that can be multiplied in this order."""
     for matrix in (left, right):
         check_type("a side of a product", matrix, (FactoredMatrix, Tensor), "pass a tensor")
-    shapes = list(left.shape), list(right.shape)
-    if [len(shape) for shape in shapes] != [2, 2] or shapes[0][1] != shapes[1][0]:
+    _check_shapes("a product", left.shape, right.shape)
+
+
+def _check_shapes(what: str, left: tuple[int, ...], right: tuple[int, ...]) -> None:
+    try:
+        if min(len(left), len(right)) < 2 or left[-1] != right[-2]:
+            raise RuntimeError
+        torch.broadcast_shapes(left[:-2], right[:-2])
+    except RuntimeError as error:
         rule = "both must be matrices, the first with as many columns as the second has rows"
-        raise CourseError(f"a product of shapes {shapes[0]} and {shapes[1]}", rule, "check the order, or transpose one")
+        remedy = "check the order, or transpose one"
+        raise CourseError(f"{what} of shapes {list(left)} and {list(right)}", rule, remedy) from error
 
 
 def _check_index(name: str, index, size: int) -> None:

@@ -9,20 +9,21 @@ import warnings
 import torch
 from torch import Tensor
 
-from course_utils.config import ModelConfig
+from course_utils.checked import checked
+from course_utils.config import AnyModel, ModelConfig
 from course_utils.errors import CourseError
-from course_utils.model import AttentionOnlyTransformer, check_model
+from course_utils.model import AttentionOnlyTransformer
 
 HEADS = ("W_Q", "W_K", "W_V", "W_O")
 TABLES = {"W_E": "embed.W_E", "W_pos": "pos_embed.W_pos", "W_U": "unembed.W_U"}
 
 
-def to_transformer_lens(model: AttentionOnlyTransformer):
+@checked
+def to_transformer_lens(model: AnyModel):
     """A HookedTransformer with the model's weights, on its device; its biases are zero and not trained.
 
     Raises CourseError for smeared keys, which it does not have, and when TransformerLens 3 is not installed.
     """
-    check_model(model)
     cfg = model.cfg
     if cfg.smeared_keys:
         raise CourseError("smeared keys", "HookedTransformer has none", "use a model without them")

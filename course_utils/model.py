@@ -5,6 +5,7 @@ keys read, in every layer, and never to the stream itself ("shortformer" positio
 Rows are multiplied: a stream vector is x [d_model], and a matrix acts as x @ W.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,11 +15,12 @@ from torch import Tensor, nn
 
 from course_utils.config import ModelConfig
 from course_utils.errors import CourseError, check_integer, check_number, check_type, is_integer
+from course_utils.smeared_keys import smeared
 
 
 @dataclass
 class Cache:
-    """What `run_with_cache` keeps of one run."""
+    """What `run_with_cache` keeps of one run. An edit sees it as it grows: one entry for each layer so far."""
 
     pattern: Float[Tensor, "n_layers batch n_heads query key"]  # attention; each row sums to 1
     z: Float[Tensor, "n_layers batch n_heads pos d_head"]  # values, averaged by the pattern
@@ -27,8 +29,14 @@ class Cache:
 
     def head_out(self, layer: int, head: int) -> Float[Tensor, "batch pos d_model"]:
         """What one head adds to the stream ([E21], "Attention Heads as Independent and Additive")."""
-        check_head(len(self.z), self.z.shape[2], layer, head)
-        return self.z[layer, :, head] @ self.W_O[layer, head]
+        check_head(*self.W_O.shape[:2], layer, head)
+        return self.z[layer][:, head] @ self.W_O[layer, head]
+
+
+# edit(name, value, layer, cache) sees each tensor of a run as it is made, and returns what the run goes on with:
+# "resid" [batch, pos, d_model] (after the last layer it is that of layer n_layers), "q", "k", "v" and "z"
+# [batch, n_heads, pos, d_head], "pattern" [batch, n_heads, query, key].
+Edit = Callable[[str, Tensor, int, Cache], Tensor]
 
 
 class AttentionOnlyTransformer(nn.Module):
@@ -70,77 +78,99 @@ class AttentionOnlyTransformer(nn.Module):
         """Logits of the next token at every position (fast path: patterns are not kept)."""
         return self.stream(tokens) @ self.W_U
 
-    def stream(self, tokens: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos d_model"]:
-        """The residual stream after the last layer, by the fast path."""
-        x = self._embed(tokens)
-        for layer in range(self.cfg.n_layers):
-            x = x + self._attend_fast(x, layer)
-        return x
+    def stream(self, tokens: Int[Tensor, "batch pos"], checked: bool = False) -> Float[Tensor, "batch pos d_model"]:
+        """The residual stream after the last layer, by the fast path. `checked`: `check_tokens` has seen the tokens."""
+        return self._run(self.embed(tokens, checked), self._attend_fast)
 
-    def run_with_cache(self, tokens: Int[Tensor, "batch pos"]) -> tuple[Float[Tensor, "batch pos d_vocab"], Cache]:
-        """Logits, and the attention patterns, head results and streams on the way (the path to read)."""
-        x = self._embed(tokens)
-        resid, patterns, zs = [x], [], []
-        for layer in range(self.cfg.n_layers):
-            pattern = self.attention_scores(x, layer).softmax(dim=-1)
-            v = torch.einsum("bpm,hmd->bhpd", x, self.W_V[layer])
-            z = pattern @ v  # move: average the values
-            x = x + torch.einsum("bhpd,hdm->bpm", z, self.W_O[layer])  # write: every head adds
-            resid.append(x), patterns.append(pattern), zs.append(z)
+    def run_with_cache(
+        self, tokens: Int[Tensor, "batch pos"], edit: Edit | Sequence[Edit] | None = None
+    ) -> tuple[Float[Tensor, "batch pos d_vocab"], Cache]:
+        """Logits, and the attention patterns, head results and streams on the way; edits, if any, in their order."""
+        edits = [] if edit is None else [edit] if callable(edit) else list(edit)
+        cache = Cache([], [], [], self.W_O)
+
+        def see(name: str, value: Tensor, layer: int) -> Tensor:
+            for change in edits:
+                value = change(name, value, layer, cache)
+            if name in ("resid", "pattern", "z"):
+                getattr(cache, name).append(value)
+            return value
+
+        def attend(x: Tensor, layer: int) -> Tensor:
+            q, k, v = (see(side, self.read(x, layer, side), layer) for side in "qkv")
+            pattern = see("pattern", self.scores(q, k).softmax(dim=-1), layer)  # look
+            return see("z", pattern @ v, layer)  # move: average the values
+
+        x = self._run(self.embed(tokens), attend, see)
+        cache.resid = torch.stack(cache.resid)
         B, P, H, D = *tokens.shape, self.cfg.n_heads, self.cfg.d_head
-        cache = Cache(
-            pattern=torch.stack(patterns) if patterns else x.new_zeros(0, B, H, P, P),
-            z=torch.stack(zs) if zs else x.new_zeros(0, B, H, P, D),
-            resid=torch.stack(resid),
-            W_O=self.W_O,
-        )
+        cache.pattern = torch.stack(cache.pattern) if cache.pattern else x.new_zeros(0, B, H, P, P)
+        cache.z = torch.stack(cache.z) if cache.z else x.new_zeros(0, B, H, P, D)
         return x @ self.W_U, cache
+
+    def _run(self, x: Tensor, attend: Callable, see=lambda name, value, layer: value) -> Tensor:
+        """The one forward: layer after layer, heads move what they read and add it to the stream."""
+        for layer in range(self.cfg.n_layers):
+            x = see("resid", x, layer)
+            x = x + self.write(attend(x, layer), layer)
+        return see("resid", x, self.cfg.n_layers)
+
+    def embed(self, tokens: Int[Tensor, "batch pos"], checked: bool = False) -> Float[Tensor, "batch pos d_model"]:
+        """The stream before layer 0."""
+        if not checked:
+            check_tokens(tokens, self.cfg, self.W_E.device)
+        return F.embedding(tokens.long(), self.W_E)  # it takes no 16-bit ids
+
+    def read(
+        self, x: Float[Tensor, "*batch pos d_model"], layer: int, side: str, positions: bool = True
+    ) -> Float[Tensor, "*batch n_heads pos d_head"]:
+        """All heads' queries, keys or values ("q", "k", "v") of `x`.
+
+        Queries and keys read positions, values don't. Without `positions` it is linear in `x`: what a part of the
+        stream contributes. With smeared keys a key is mixed with the one before it.
+        """
+        W = {"q": self.W_Q, "k": self.W_K, "v": self.W_V}[side][layer]
+        if positions and side != "v":
+            x = x + self.W_pos[: x.shape[-2]]
+        # [n_heads, d_model, d_head] -> one matrix [d_model, n_heads * d_head]: all heads in one product
+        out = (x @ W.transpose(0, 1).flatten(1)).unflatten(-1, W.shape[::2]).transpose(-3, -2)
+        return smeared(out, self.smear[layer]) if side == "k" and self.cfg.smeared_keys else out
+
+    def scores(
+        self, q: Float[Tensor, "*batch query d_head"], k: Float[Tensor, "*batch key d_head"]
+    ) -> Float[Tensor, "*batch query key"]:
+        """q kᵀ / √d_head; −∞ where a key lies after its query."""
+        scores = q @ k.mT / self.cfg.d_head**0.5
+        future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
+        return scores.masked_fill(future, float("-inf"))
+
+    def write(self, z: Float[Tensor, "batch n_heads pos d_head"], layer: int) -> Float[Tensor, "batch pos d_model"]:
+        """What all heads of a layer together add to the stream."""
+        return z.transpose(1, 2).flatten(-2) @ self.W_O[layer].flatten(0, 1)
 
     def attention_scores(
         self, x: Float[Tensor, "batch pos d_model"], layer: int
     ) -> Float[Tensor, "batch n_heads query key"]:
-        """Scores before the softmax, divided by √d_head; −∞ where a key lies after its query."""
+        """The scores of a layer that reads the stream `x`."""
         check_integer("layer", layer, 0, self.cfg.n_layers - 1)
         check_stream(x, self.cfg)
-        at = x + self.W_pos[: x.shape[1]]  # queries and keys read positions, values don't
-        q = torch.einsum("bpm,hmd->bhpd", at, self.W_Q[layer])
-        k = self.smeared(torch.einsum("bpm,hmd->bhpd", at, self.W_K[layer]), layer)
-        scores = q @ k.transpose(-1, -2) / self.cfg.d_head**0.5
-        future = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).triu(1)
-        return scores.masked_fill(future, float("-inf"))
+        return self.scores(self.read(x, layer, "q"), self.read(x, layer, "k"))
 
-    def smeared(self, k: Float[Tensor, "*batch n_heads pos d_head"], layer: int) -> Tensor:
-        """Keys k_j as they are or, with smeared keys, σ(α) k_j + (1 − σ(α)) k_{j−1}; each head learns its α."""
-        if not self.cfg.smeared_keys:
-            return k
-        own = self.smear[layer].sigmoid()[:, None, None]
-        before = torch.cat([k[..., :1, :], k[..., :-1, :]], dim=-2)  # the first key has none before it
-        return own * k + (1 - own) * before
-
-    def _embed(self, tokens: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos d_model"]:
-        check_tokens(tokens, self.cfg)
-        return F.embedding(tokens.long(), self.W_E)  # it takes no 16-bit ids
-
-    def _attend_fast(self, x: Float[Tensor, "batch pos d_model"], layer: int) -> Float[Tensor, "batch pos d_model"]:
-        """The same sum over heads with the heads' matrices side by side and PyTorch's fused attention."""
-        H, M, D = self.cfg.n_heads, self.cfg.d_model, self.cfg.d_head
-        at = x + self.W_pos[: x.shape[1]]
-
-        def read(source, W):  # [H, M, D] -> one matrix [M, H*D]: all heads in one product
-            return (source @ W.permute(1, 0, 2).reshape(M, H * D)).unflatten(-1, (H, D)).transpose(1, 2)
-
-        q, k, v = read(at, self.W_Q[layer]), self.smeared(read(at, self.W_K[layer]), layer), read(x, self.W_V[layer])
+    def _attend_fast(
+        self, x: Float[Tensor, "batch pos d_model"], layer: int
+    ) -> Float[Tensor, "batch n_heads pos d_head"]:
+        """The same z by PyTorch's fused attention or, on a CPU, by two batched products."""
+        q, k, v = (self.read(x, layer, side) for side in "qkv")
         if x.is_cuda:
-            z = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        else:  # with heads this small two batched products are 1.5 times as fast on a CPU
-            future = torch.full((x.shape[1], x.shape[1]), float("-inf"), device=x.device, dtype=q.dtype).triu(1)
-            scores = torch.baddbmm(future, q.flatten(0, 1), k.flatten(0, 1).transpose(1, 2), alpha=D**-0.5)
-            z = (scores.softmax(-1) @ v.flatten(0, 1)).unflatten(0, (-1, H))
-        return z.transpose(1, 2).flatten(-2) @ self.W_O[layer].reshape(H * D, M)
+            return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        # With heads this small two batched products are 1.5 times as fast on a CPU.
+        future = torch.full((x.shape[1], x.shape[1]), float("-inf"), device=x.device, dtype=q.dtype).triu(1)
+        scores = torch.baddbmm(future, q.flatten(0, 1), k.flatten(0, 1).mT, alpha=self.cfg.d_head**-0.5)
+        return (scores.softmax(-1) @ v.flatten(0, 1)).unflatten(0, (-1, self.cfg.n_heads))
 
 
-def check_tokens(tokens: Tensor, cfg: ModelConfig) -> None:
-    """Raise CourseError unless `tokens` are integer ids [batch, pos] that this model can read."""
+def check_tokens(tokens: Tensor, cfg: ModelConfig, device: torch.device | None = None) -> None:
+    """Raise CourseError unless `tokens` are integer ids [batch, pos] that this model can read, on `device` if given."""
     if not isinstance(tokens, Tensor):
         remedy = "pass torch.tensor(tokenizer.encode(text))[None]"
         raise CourseError(f"tokens of type {type(tokens).__name__}", "they must be a tensor of ids", remedy)
@@ -157,6 +187,9 @@ def check_tokens(tokens: Tensor, cfg: ModelConfig) -> None:
             f"this model reads {cfg.n_ctx} at most",
             "cut it with course_utils.windows",
         )
+    if device is not None and tokens.device != device:
+        rule = f"the model is on {device}"
+        raise CourseError(f"tokens on {tokens.device}", rule, "move them there: tokens.to(model.W_E.device)")
     low, high = tokens.min().item(), tokens.max().item()
     if low < 0 or high >= cfg.d_vocab:
         raise CourseError(

@@ -1,12 +1,9 @@
 """A playground: a picture that a running notebook draws again for whatever the reader chooses."""
 
 import inspect
-import os
 from collections.abc import Callable
 
 from course_utils.errors import CourseError
-
-STATIC = "COURSE_STATIC"  # set while the site is built: its pages have no kernel that could answer
 
 
 def playground(draw: Callable, **controls) -> None:
@@ -19,8 +16,8 @@ def playground(draw: Callable, **controls) -> None:
         head=range(12), kind=["Q", "K"]   a list; the first is the default
         layer=([0, 1], 1)                 a list and its default
 
-    On the site it shows the defaults, and says how to get the controls. A CourseError of `draw` is shown as a
-    sentence. Raises CourseError unless each argument of `draw` has a control.
+    Where nobody watches, as while the site is built, it shows the defaults, and says how to get the controls. A
+    CourseError of `draw` is shown as a sentence. Raises CourseError unless each argument of `draw` has a control.
     """
     wanted, given = list(inspect.signature(draw).parameters), list(controls)
     if not controls or sorted(wanted) != sorted(given):
@@ -28,11 +25,23 @@ def playground(draw: Callable, **controls) -> None:
         raise CourseError(f"controls for {given}", rule, "give each argument one control, by its name")
     chosen = {name: _chosen(name, control) for name, control in controls.items()}
     defaults = {name: default for name, (_, default) in chosen.items()}
-    if os.environ.get(STATIC):
+    if _somebody_watches():
+        _show_controls(draw, chosen)
+    else:
         draw(**defaults)
         _say_how_to_run(defaults)
-    else:
-        _show_controls(draw, chosen)
+
+
+def _somebody_watches() -> bool:
+    """Whether this cell was sent by a program that could ask its user something, as JupyterLab can.
+
+    One that runs notebooks without a user (nbclient, nbval, jupyter execute) says that it can't, and may stall at
+    controls. A terminal draws none.
+    """
+    from IPython import get_ipython
+
+    kernel = getattr(get_ipython(), "kernel", None)
+    return kernel is not None and bool(kernel.get_parent().get("content", {}).get("allow_stdin"))
 
 
 def _chosen(name: str, control) -> tuple[list | None, object]:

@@ -1,13 +1,23 @@
 """The figures' one style: colour-blind safe, labelled, on a light ground that reads in light and dark pages."""
 
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 from cycler import cycler
+from IPython import get_ipython
 from matplotlib.axes import Axes
+from matplotlib.backends import BackendFilter, backend_registry
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyBboxPatch
 
-from course_utils.errors import CourseError, check_integer, check_number, check_titled
+from course_utils.checked import FILLED, FINITE, along, check, checked, numbers, within
+from course_utils.errors import CourseError
+
+Count = Annotated[int, within(1)]
+Names = Sequence[str]
 
 # Okabe and Ito's palette, which readers with any colour vision can tell apart, in the order in which we use it.
 BLUE, ORANGE, GREEN, PURPLE, SKY, RED, YELLOW, BLACK = (
@@ -18,7 +28,13 @@ MODEL_COLOURS = {"zero-layer": ORANGE, "one-layer": GREEN, "two-layer": BLUE}
 
 
 def use_style() -> None:
-    """Set the style for all figures that follow."""
+    """Set the style for all figures that follow, and show them in the notebook.
+
+    MPLBACKEND=Agg and its like in the environment, meant for programs that write files, would show none of them.
+    """
+    writes_files = backend_registry.list_builtin(BackendFilter.NON_INTERACTIVE)
+    if hasattr(get_ipython(), "kernel") and matplotlib.get_backend().lower() in writes_files:
+        get_ipython().run_line_magic("matplotlib", "inline")
     plt.rcParams.update(
         {
             "axes.prop_cycle": cycler(color=[BLUE, ORANGE, GREEN, PURPLE, SKY, RED, BLACK]),
@@ -42,9 +58,22 @@ def use_style() -> None:
     )
 
 
-def heatmap(values, rows: list[str], columns: list[str], *, label: str, centred=False, ax=None) -> Figure:
+def titled(values):
+    """The declaration of values of one kind by their titles."""
+    return Annotated[Mapping[Any, values], FILLED, "pass e.g. {'head 1.6': values}"]
+
+
+@checked
+def heatmap(
+    values: numbers("rows columns", FILLED),
+    rows: Annotated[Names, along("rows")],
+    columns: Annotated[Names, along("columns")],
+    *,
+    label: str,
+    centred: bool = False,
+    ax: Axes | None = None,
+) -> Figure:
     """A table of numbers as colours, one row per name in `rows`; `centred` puts zero in mid-scale."""
-    values = _numbers("values", values, (len(rows), len(columns)))
     if ax is None:
         _, ax = plt.subplots(figsize=(1.8 + 0.34 * len(columns), 1.6 + 0.17 * len(rows)))
     limit = np.abs(values).max()
@@ -57,10 +86,11 @@ def heatmap(values, rows: list[str], columns: list[str], *, label: str, centred=
     return ax.figure
 
 
-def tables(values: dict, names: list[str], *, label: str) -> Figure:
+@checked
+def tables(
+    values: titled(numbers("names names", FILLED)), names: Annotated[Names, along("names")], *, label: str
+) -> Figure:
     """Tables with the same rows and columns side by side, on one colour scale; −∞ and NaN in grey."""
-    check_titled("values", values)
-    values = {title: _numbers(title, table, (len(names), len(names))) for title, table in values.items()}
     finite = np.concatenate([table[np.isfinite(table)] for table in values.values()])
     if not finite.size:
         raise CourseError("tables without a finite number", "there is nothing to draw", "look at how they were made")
@@ -79,14 +109,16 @@ def tables(values: dict, names: list[str], *, label: str) -> Figure:
     return fig
 
 
-def attention(patterns: dict, names: list[str] | None = None, *, label="attention", columns=4, top=None) -> Figure:
+@checked
+def attention(
+    patterns: titled(numbers("pos pos", FILLED)),
+    names: Annotated[Names, along("pos")] | None = None,
+    *,
+    label: str = "attention",
+    columns: Count = 4,
+    top: Annotated[float, within(0)] | None = None,
+) -> Figure:
     """Patterns [query, key] by title, side by side on one colour scale; `names`, the tokens, name rows and columns."""
-    check_titled("patterns", patterns)
-    check_integer("columns", columns, 1)
-    if top is not None:
-        check_number("top", top)
-    named = None if names is None else (len(names), len(names))
-    patterns = {title: _numbers(title, pattern, named) for title, pattern in patterns.items()}
     top = top or max(np.nanmax(pattern) for pattern in patterns.values())
     columns, size = min(columns, len(patterns)), 1.9 if names is None else 0.9 + 0.17 * len(names)
     size = min(size, 9 / columns)  # wider than the page, and its words would shrink
@@ -112,17 +144,19 @@ def attention(patterns: dict, names: list[str] | None = None, *, label="attentio
     return figure
 
 
-def token_table(rows: list[str], groups: dict, *, label: str) -> Figure:
+@checked
+def token_table(
+    rows: Annotated[Names, FILLED, along("rows")],
+    groups: titled(tuple[Annotated[Sequence[Names], along("rows")], numbers("rows _", FILLED)]),
+    *,
+    label: str,
+) -> Figure:
     """Tables of tokens, one row for each name in `rows`; a group is (tokens [row][column], values of the same shape).
 
     Each cell shows a token, and its value by its shade, from 0 to the largest of the group.
     """
-    check_titled("groups", groups)
-    for title, group in groups.items():
-        if not isinstance(group, tuple | list) or len(group) != 2 or len(group[0]) != len(rows) or not rows:
-            rule = f"it must be (tokens, values), with a row of each for each of the {len(rows)} names"
-            raise CourseError(f"group {title!r}", rule, "give as many rows as names")
-        _numbers(title, group[1], (len(rows), len(group[0][0])))
+    for title, (tokens, values) in groups.items():
+        check(f"groups[{title!r}]", tokens, Sequence[Annotated[Names, along("columns")]], {"columns": values.shape[1]})
     widest = [max(len(token) for row in tokens for token in row) for tokens, _ in groups.values()]
     counts = [len(tokens[0]) for tokens, _ in groups.values()]
     ratios = [count * (wide + 2) for count, wide in zip(counts, widest, strict=True)]
@@ -131,7 +165,7 @@ def token_table(rows: list[str], groups: dict, *, label: str) -> Figure:
         squeeze=False, width_ratios=ratios,
     )  # fmt: skip
     for ax, (title, (tokens, values)) in zip(axes[0], groups.items(), strict=True):
-        shade = np.clip(np.asarray(values, dtype=float), 0, None)
+        shade = np.clip(values, 0, None)
         shade = shade / max(shade.max(), 1e-12)
         ax.imshow(0.75 * shade, cmap="Blues", vmin=0, vmax=1, aspect="auto")
         for y, row in enumerate(tokens):
@@ -148,14 +182,17 @@ def token_table(rows: list[str], groups: dict, *, label: str) -> Figure:
     return figure
 
 
-def complex_plane(eigenvalues: dict, baseline: dict | None = None, *, columns=4) -> Figure:
+@checked
+def complex_plane(
+    eigenvalues: titled(numbers("_", FILLED, kind=complex)),
+    baseline: titled(numbers("_", kind=complex)) | None = None,
+    *,
+    columns: Count = 4,
+) -> Figure:
     """Eigenvalues by title in the complex plane: the angle as it is, the distance from the centre on a log scale.
 
     `baseline`: others, by the same titles, drawn in grey behind them.
     """
-    check_titled("eigenvalues", eigenvalues)
-    check_integer("columns", columns, 1)
-    eigenvalues = {title: _numbers(title, values, ndim=1, kind=complex) for title, values in eigenvalues.items()}
     if missing := [title for title in eigenvalues if baseline is not None and title not in baseline]:
         raise CourseError(f"a baseline without {missing[0]!r}", "it needs the same titles", "add it, or leave it out")
     largest = max(np.abs(values).max() for values in eigenvalues.values())
@@ -168,7 +205,7 @@ def complex_plane(eigenvalues: dict, baseline: dict | None = None, *, columns=4)
     )
     for ax, (title, values) in zip(axes.flat, eigenvalues.items(), strict=False):
         if baseline is not None:
-            grey = np.asarray(baseline[title])
+            grey = baseline[title]
             ax.plot(np.angle(grey), radius(grey), ".", color="#9A9A9A", markersize=3, label="random weights")
         ax.plot(np.angle(values), radius(values), "o", color=BLUE, markersize=3.5, alpha=0.8, label="trained")
         ax.set_title(title, fontsize=9, loc="center", pad=10)
@@ -184,20 +221,21 @@ def complex_plane(eigenvalues: dict, baseline: dict | None = None, *, columns=4)
     return figure
 
 
-def histogram(values: dict, bins, *, xlabel: str, ylabel="number of heads", colours: dict | None = None) -> Figure:
+@checked
+def histogram(
+    values: titled(numbers("...", FILLED, FINITE)),
+    bins: Annotated[numbers("..."), "pass a number of bins, or their edges"],
+    *,
+    xlabel: str,
+    ylabel: str = "number of heads",
+    colours: Mapping | None = None,
+) -> Figure:
     """Histograms by name on one axis. A name with more values than the first has its counts scaled to the first's."""
-    check_titled("values", values)
-    for name, these in values.items():
-        if not np.isfinite(_numbers(name, np.ravel(these), ndim=1)).all():
-            raise CourseError(
-                f"{name!r} with NaN or infinity", "only finite numbers are counted", "leave the others out"
-            )
-    if np.ndim(bins) == 0:
-        check_integer("bins", bins, 1)
+    values = {name: these.ravel() for name, these in values.items()}
+    bins = bins if bins.ndim else check("bins", int(bins), Count)
     figure, ax = plt.subplots()
-    first = len(np.ravel(next(iter(values.values()))))
+    first = len(next(iter(values.values())))
     for number, (name, these) in enumerate(values.items()):
-        these = np.ravel(np.asarray(these, dtype=float))
         colour = (colours or {}).get(name, BLUE if number == 0 else "#8A8A8A")
         style = {"alpha": 0.85} if number == 0 else {"histtype": "step", "lw": 2}
         scale = first / len(these)
@@ -207,9 +245,9 @@ def histogram(values: dict, bins, *, xlabel: str, ylabel="number of heads", colo
     return figure
 
 
-def architecture(n_heads: int) -> Figure:
+@checked
+def architecture(n_heads: Count) -> Figure:
     """The two-layer model drawn as one stream, left to right, that heads read from and add to."""
-    check_integer("n_heads", n_heads, 1)
     fig, ax = canvas(10.6, 3.7)
     arrow(ax, (0.75, 0.9), (9.5, 0.9), SKY, lw=7)
     box(ax, 0.55, 0.9, "tokens\n$t$")
@@ -259,10 +297,9 @@ def virtual_weights() -> Figure:
     return fig
 
 
-def canvas(width: float, height: float) -> tuple[Figure, Axes]:
+@checked
+def canvas(width: Annotated[float, within(0.1)], height: Annotated[float, within(0.1)]) -> tuple[Figure, Axes]:
     """An empty sheet for a drawing, in its own units."""
-    for name, value in {"width": width, "height": height}.items():
-        check_number(name, value, least=0.1)
     fig, ax = plt.subplots(figsize=(0.75 * width, 0.75 * height))
     ax.set(xlim=(0, width), ylim=(0, height))
     ax.axis("off")
@@ -281,16 +318,3 @@ def arrow(ax, start: tuple, end: tuple, colour: str, path: str = "arc3", **line)
     """An arrow; `path` bends it, as matplotlib's connection styles do."""
     style = {"arrowstyle": "-|>", "lw": 1.5, "color": colour, "connectionstyle": path, "shrinkA": 0, "shrinkB": 0}
     ax.annotate("", end, start, arrowprops=style | line)
-
-
-def _numbers(title: str, values, shape: tuple | None = None, ndim: int = 2, kind: type = float) -> np.ndarray:
-    """The values as an array of floats. Raises CourseError unless they are numbers of this shape, not empty."""
-    try:
-        array = np.asarray(values, dtype=kind)
-    except (TypeError, ValueError, RuntimeError) as error:
-        rule = "they must be numbers, in rows of one length, without gradients"
-        raise CourseError(f"{title}: values of type {type(values).__name__}", rule, "see .detach()") from error
-    if array.ndim != ndim or not array.size or shape not in (None, array.shape):
-        rule = f"they must be of shape {list(shape)}, as the names are" if shape else f"they must have {ndim} axes"
-        raise CourseError(f"{title}: values of shape {list(array.shape)}", rule + ", not empty", "check both")
-    return array

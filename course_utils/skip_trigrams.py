@@ -8,21 +8,26 @@ P(out | destination).
 
 import copy
 import json
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer, Num
 from torch import Tensor
 
 from course_utils import corpus
+from course_utils.checked import check, checked, long, within
 from course_utils.circuits import ov_circuit, qk_circuit
-from course_utils.errors import CourseError, check_integer, check_type
+from course_utils.config import AnyModel, HeadNumber, Layer
+from course_utils.device import to_numpy
+from course_utils.errors import CourseError
 from course_utils.factored import BLOCK, FactoredMatrix
-from course_utils.model import AttentionOnlyTransformer, check_model
 
 SPAN = 255  # how many tokens before the destination the source may stand
 SHIPPED = "skip-trigrams.json"
+Size = Annotated[int, within(1)]
+Column = Annotated[Integer[Tensor, " n"], within(0, 4095), "pass a tensor of ids, one for each skip-trigram"]
+Numbers = Annotated[Num[Tensor, " n"], "see count"]
 
 
 class SkipTrigrams(NamedTuple):
@@ -34,43 +39,46 @@ class SkipTrigrams(NamedTuple):
     out: Int[Tensor, "..."]
 
 
-def of_head(model: AttentionOnlyTransformer, layer: int, head: int, k: int) -> SkipTrigrams:
+@checked
+def of_head(model: AnyModel, layer: Layer, head: HeadNumber, k: Size) -> SkipTrigrams:
     """The k skip-trigrams of largest value of one head, over the common tokens; QK entries as scores (over √d_head)."""
     qk, ov, tokens = circuits_of_common_tokens(model, layer, head)
     values, *places = largest(qk, ov, k)
     return SkipTrigrams(values, *(tokens[place] for place in places))
 
 
+@checked
 def circuits_of_common_tokens(
-    model: AttentionOnlyTransformer, layer: int, head: int
+    model: AnyModel, layer: Layer, head: HeadNumber
 ) -> tuple[FactoredMatrix, FactoredMatrix, Int[Tensor, " n"]]:
     """QK circuit [destination, source], as scores, and OV circuit [source, out], of the common tokens; and these."""
-    check_model(model)
     tokens = corpus.common_tokens(model.cfg.d_vocab).to(model.W_E.device)
     qk = qk_circuit(model, layer, head, centred=True).take(tokens, tokens)
     ov = ov_circuit(model, layer, head, centred=True).take(tokens, tokens)
     return FactoredMatrix(qk.A / model.cfg.d_head**0.5, qk.B), ov, tokens
 
 
+@checked
 @torch.no_grad()
-def per_source(qk: FactoredMatrix, ov: FactoredMatrix, k: int) -> SkipTrigrams:
+def per_source(qk: FactoredMatrix, ov: FactoredMatrix, k: Size) -> SkipTrigrams:
     """For each source, its k skip-trigrams of largest value, fields [source, k]. Exact, without either table whole.
 
     qk: [destination, source]; ov: [source, out].
     """
-    _check_tables(qk, ov, k)
+    _check_tables(qk, ov)
     looked, outs = (m.row_topk(min(k, m.shape[1])) for m in (qk.T, ov))
     return pair(torch.arange(len(ov.A), device=ov.A.device), looked, outs, k)
 
 
+@checked
 @torch.no_grad()
-def largest(qk: FactoredMatrix, ov: FactoredMatrix, k: int) -> SkipTrigrams:
+def largest(qk: FactoredMatrix, ov: FactoredMatrix, k: Size) -> SkipTrigrams:
     """The k skip-trigrams of largest value of all, fields [k]. Exact.
 
     No skip-trigram of a source is above the product of its two largest entries: sources are taken in the order of that
     bound, until it falls below the k-th value found.
     """
-    _check_tables(qk, ov, k)
+    _check_tables(qk, ov)
     bound = (qk.T.row_topk(1)[0].clamp(min=0) * ov.row_topk(1)[0].clamp(min=0)).flatten()
     found, least = [], 0.0
     for source in bound.argsort(descending=True).split(BLOCK // 4):
@@ -99,25 +107,20 @@ def pair(source: Tensor, looked: tuple[Tensor, Tensor], outs: tuple[Tensor, Tens
     return SkipTrigrams(*(torch.cat(field) for field in zip(*fields, strict=True)))
 
 
+@checked
 def count(
-    ids: Int[Tensor, " n_tokens"],
-    source: Int[Tensor, " n"],
-    destination: Int[Tensor, " n"],
-    out: Int[Tensor, " n"],
-    span: int = SPAN,
+    ids: Annotated[corpus.Ids, long("n_tokens"), within(0, 2**16 - 1)],
+    source: Annotated[Column, long("n")],
+    destination: Column,
+    out: Column,
+    span: Size = SPAN,
 ) -> tuple[Int[Tensor, " n"], Int[Tensor, " n"]]:
     """Occasions of each skip-trigram in a text, and how many of them `out` followed.
 
     An occasion: `destination`, with `source` among the `span` tokens before it in the same document, and any token
     after it but a start token.
     """
-    corpus.check_ids(ids, 2**16)
-    _check_triples(2**16, source, destination, out)
-    check_integer("span", span, 1)
-    if not len(ids) or not len(source):
-        rule = "there must be one of each at least"
-        raise CourseError(f"{len(source)} triples in a text of {len(ids)} tokens", rule, "pass a text and triples")
-    ids = np.asarray(ids)
+    ids = to_numpy(ids, int)
     order = np.argsort(ids.astype(np.uint16), kind="stable")  # positions, token by token
     ends = np.cumsum(np.bincount(ids, minlength=1 + max(int(t.max()) for t in (source, destination))))
     document = np.maximum.accumulate(np.where(ids == 0, np.arange(len(ids)), 0))  # where its start token stands
@@ -139,28 +142,23 @@ def count(
     return torch.tensor(np.array(occasions, dtype=np.int64)), torch.tensor(np.array(hits, dtype=np.int64))
 
 
-def lift(
-    occasions: Int[Tensor, " n"], hits: Int[Tensor, " n"], destination: Int[Tensor, " n"], out: Int[Tensor, " n"]
-) -> Float[Tensor, " n"]:
+@checked
+def lift(occasions: Numbers, hits: Numbers, destination: Column, out: Column) -> Float[Tensor, " n"]:
     """P(out | destination, source before) / P(out | destination), the latter from the whole training text.
 
     NaN without an occasion, and where `out` never follows `destination` at all.
     """
-    _check_triples(4096, destination, out)
-    if not len(occasions) == len(hits) == len(out):
-        rule = "there must be one number of each for each triple"
-        raise CourseError(f"{len(occasions)} occasions and {len(hits)} hits of {len(out)} triples", rule, "see count")
-    bigrams, rows, columns = corpus.bigram_counts(), destination.numpy().copy(), out.numpy().copy()
+    bigrams, rows, columns = corpus.bigram_counts(), to_numpy(destination, int).copy(), to_numpy(out, int).copy()
     base = bigrams[rows, columns] / bigrams.sum(1)[rows]
-    return (hits / occasions) / torch.as_tensor(base)
+    return (hits.cpu() / occasions.cpu()) / torch.as_tensor(base)
 
 
-def control_sources(source: Int[Tensor, " n"], destination: Int[Tensor, " n"], out: Int[Tensor, " n"]) -> Tensor:
+@checked
+def control_sources(source: Column, destination: Column, out: Column) -> Int[Tensor, " n"]:
     """For each skip-trigram another source of like frequency: the next in rank that is none of its three tokens."""
     counts, tokens = corpus.token_counts(), corpus.common_tokens()
     ranked = tokens[counts[tokens].argsort(stable=True)].tolist()
     rank = {token: place for place, token in enumerate(ranked)}
-    _check_triples(4096, source, destination, out)
     if rare := sorted(set(source.tolist()) - set(rank)):
         raise CourseError(f"source {rare[0]}", "it was seen less than 100 times in training", "see common_tokens")
     swapped = []
@@ -171,13 +169,13 @@ def control_sources(source: Int[Tensor, " n"], destination: Int[Tensor, " n"], o
     return torch.tensor(swapped)
 
 
-def listed(model: AttentionOnlyTransformer, ids: Int[Tensor, " n_tokens"], k: int) -> dict[str, list]:
+@checked
+def listed(model: AnyModel, ids: corpus.Ids, k: Size) -> dict[str, list]:
     """The k largest skip-trigrams of each head of layer 0, their controls, and the counts of both in a text."""
-    check_model(model)
-    check_integer("n_layers", model.cfg.n_layers, 1)
-    model = copy.deepcopy(model).double()  # so that the order is the same on every machine
+    check("n_layers", model.cfg.n_layers, Size)
+    model = copy.deepcopy(model).cpu().double()  # so that the order is the same on every machine
     heads = [of_head(model, 0, head, k) for head in range(model.cfg.n_heads)]
-    values, source, destination, out = (torch.cat(fields).cpu() for fields in zip(*heads, strict=True))
+    values, source, destination, out = (torch.cat(fields) for fields in zip(*heads, strict=True))
     control = control_sources(source, destination, out)
     occasions, hits = count(ids, source, destination, out)
     control_occasions, control_hits = count(ids, control, destination, out)
@@ -200,19 +198,7 @@ def shipped() -> dict[str, Tensor]:
     return {name: torch.tensor(column) for name, column in json.loads(corpus.read(SHIPPED)).items()}
 
 
-def _check_tables(qk: FactoredMatrix, ov: FactoredMatrix, k: int) -> None:
-    check_integer("k", k, 1)
-    for table in (qk, ov):
-        check_type("a table", table, FactoredMatrix, "see circuits_of_common_tokens")
+def _check_tables(qk: FactoredMatrix, ov: FactoredMatrix) -> None:
     if qk.shape[1] != ov.shape[0]:
         rule = "they must be [destination, source] and [source, out] over the same sources"
         raise CourseError(f"tables of shapes {list(qk.shape)} and {list(ov.shape)}", rule, "check their order")
-
-
-def _check_triples(d_vocab: int, *columns: Tensor) -> None:
-    for column in columns:
-        check_type("a column of tokens", column, Tensor, "pass tensors")
-        corpus.check_ids(column, d_vocab)
-    if len({len(column) for column in columns}) > 1:
-        lengths = [len(column) for column in columns]
-        raise CourseError(f"tokens of lengths {lengths}", "there must be as many of each", "cut them alike")

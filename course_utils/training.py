@@ -3,12 +3,12 @@
 `python -m course_utils train NAME` calls `train` (attention models) or `train_on_bigrams` (the zero-layer model).
 """
 
-import io
 import json
 import os
 import platform
 import time
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -20,54 +20,14 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from course_utils import checkpoints, circuits, corpus, scores
+from course_utils import bigrams, checkpoints, corpus, roles, scores
 from course_utils.config import RECIPES, ModelConfig, TrainConfig
-from course_utils.device import choose_device, fast_products, product_dtype
+from course_utils.device import VARIABLE, choose_device, fast_products, product_dtype
 from course_utils.errors import CourseError, check_integer, check_number, check_type
+from course_utils.formation import Log, Meter, snapshot_steps
 from course_utils.model import AttentionOnlyTransformer, check_tokens
 
-# The text whose attention patterns are kept through training: names come back, so there is something to induce.
-FIXED_TEXT = """def mean(values):
-    total = sum(values)
-    return total / len(values)
-
-def spread(values):
-    centre = mean(values)
-    return max(values) - centre
-"""
-FIXED_LENGTH = 48
-
-
-@dataclass
-class Log:
-    """What a run records as it goes, in plain arrays; `save` writes it as one .npz without pickles."""
-
-    step: list[int] = field(default_factory=list)  # training loss, one entry every 10 steps
-    loss: list[float] = field(default_factory=list)
-    eval_step: list[int] = field(default_factory=list)
-    validation_loss: list[float] = field(default_factory=list)  # on 96 windows
-    in_context: list[float] = field(default_factory=list)  # on the same windows: noisier than the final score
-    prefix_matching: list[Tensor] = field(default_factory=list)  # [n_layers, n_heads]
-    previous_token: list[Tensor] = field(default_factory=list)
-    snap_step: list[int] = field(default_factory=list)  # logarithmic steps
-    pattern: list[Tensor] = field(default_factory=list)  # [n_layers, n_heads, 48, 48], 255 is an attention of 1
-    composition: list[Tensor] = field(default_factory=list)  # [3 (K, Q, V), earlier head, later head], no baseline
-
-    def tensors(self) -> dict[str, Tensor]:
-        plain = {
-            key: torch.tensor(value) for key, value in vars(self).items() if not (value and torch.is_tensor(value[0]))
-        }
-        return plain | {key: torch.stack(value) for key, value in vars(self).items() if key not in plain}
-
-    @classmethod
-    def from_tensors(cls, tensors: dict[str, Tensor]) -> "Log":
-        return cls(**{key: list(value) if value.ndim > 1 else value.tolist() for key, value in tensors.items()})
-
-    def save(self, path: Path, tokens_per_step: int) -> None:
-        arrays = {key: value.numpy() for key, value in self.tensors().items()}
-        file = io.BytesIO()
-        np.savez_compressed(file, tokens_per_step=tokens_per_step, **arrays)
-        checkpoints.write_atomically(path, file.getvalue())
+BACK_ENDS = {"cpu": "gloo", "cuda": "nccl"}  # what several processes talk through
 
 
 class HeadMuon(torch.optim.Optimizer):
@@ -75,6 +35,9 @@ class HeadMuon(torch.optim.Optimizer):
 
     torch's own takes one matrix at a time: on two CPU cores 0.20 s a step for the 96 matrices of the two-layer model,
     as much as the rest of the step; batched 0.015 s. A test holds the two equal.
+
+    On a GPU, where a call costs more than its arithmetic, all parameters share one iteration. On a CPU each has its
+    own, which stays in the cache: measured at that model's sizes, half the time.
     """
 
     def __init__(self, params, lr: float, momentum: float = 0.95, weight_decay: float = 0.1):
@@ -83,12 +46,20 @@ class HeadMuon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure=None) -> None:
         for group in self.param_groups:
-            for p in group["params"]:
-                mean = self.state[p].setdefault("momentum", torch.zeros_like(p))
-                mean.lerp_(p.grad, 1 - group["momentum"])
-                update = orthogonalise(p.grad.lerp(mean, group["momentum"]))  # Nesterov
-                p.mul_(1 - group["lr"] * group["weight_decay"])
+            weights = group["params"]
+            gradients, means = [p.grad for p in weights], [self._momentum(p) for p in weights]
+            torch._foreach_lerp_(means, gradients, 1 - group["momentum"])
+            moves = torch._foreach_lerp(gradients, means, group["momentum"])  # Nesterov
+            together = all(p.is_cuda for p in weights)
+            updates = _orthogonalise_together(moves) if together else [orthogonalise(move) for move in moves]
+            torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
+            for p, update in zip(weights, updates, strict=True):
                 p.add_(update, alpha=-group["lr"] * 0.2 * max(p.shape[-2:]) ** 0.5)  # as large as AdamW's updates
+
+    def _momentum(self, p: Tensor) -> Tensor:
+        if "momentum" not in self.state[p]:
+            self.state[p]["momentum"] = torch.zeros_like(p)
+        return self.state[p]["momentum"]
 
 
 def orthogonalise(X: Float[Tensor, "*batch rows columns"], steps: int = 5) -> Float[Tensor, "*batch rows columns"]:
@@ -98,13 +69,23 @@ def orthogonalise(X: Float[Tensor, "*batch rows columns"], steps: int = 5) -> Fl
             f"X of type {type(X).__name__}", "it must be a tensor of matrices", "give it two axes or more"
         )
     a, b, c = 3.4445, -4.775, 2.0315
-    tall = X.shape[-2] > X.shape[-1]
+    shape, tall = X.shape, X.shape[-2] > X.shape[-1]
+    X = X.reshape(-1, *shape[-2:])
     X = X.mT if tall else X
     X = X / (X.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(steps):
-        A = X @ X.mT
-        X = a * X + (b * A + c * A @ A) @ X
-    return X.mT if tall else X
+        A = torch.bmm(X, X.mT)
+        X = a * X + torch.bmm(b * A + torch.bmm(c * A, A), X)
+    return (X.mT if tall else X).view(shape)
+
+
+def _orthogonalise_together(batches: list[Tensor]) -> list[Tensor]:
+    """`orthogonalise` of each batch, all in one iteration: matrices of one shape, upright in some, lying in others."""
+    upright = torch.cat([(X if X.shape[-2] >= X.shape[-1] else X.mT).flatten(0, -3) for X in batches])
+    parts = orthogonalise(upright).split([X.shape[:-2].numel() for X in batches])
+    return [
+        (part if X.shape[-2] >= X.shape[-1] else part.mT).view(X.shape) for X, part in zip(batches, parts, strict=True)
+    ]
 
 
 class Optimiser:
@@ -150,17 +131,26 @@ def sample_windows(ids: Tensor, starts: Tensor, n_ctx: int, cfg: TrainConfig, st
     return corpus.windows(ids, n_ctx, starts[torch.randint(len(starts), (cfg.batch,), generator=generator)])
 
 
-def next_token_loss(model: AttentionOnlyTransformer, tokens: Int[Tensor, "batch n_ctx"], chunk: int = 1024) -> Tensor:
-    """Mean loss over all positions but 0: fast products, a float32 softmax, 1 024 rows of logits at a time.
+def next_token_loss(
+    model: AttentionOnlyTransformer, tokens: Int[Tensor, "batch n_ctx"], chunk: int | None = None
+) -> Tensor:
+    """Mean loss over all positions but 0: fast products, a float32 softmax, `chunk` rows of logits at a time.
 
-    Measured in bf16 on two CPU cores at 4 064 × 384 × 4 096: 72 ms forward and backward, against 83 ms for
-    `linear_cross_entropy` (whose loss is then bf16 too) and 243 ms for its own chunks.
+    The tokens are checked where they are and then go to the model's device: from the CPU, where `sample_windows` puts
+    them, a step waits for no answer from a GPU. Chunks keep the logits in a CPU's cache, 1 024 rows unless told
+    otherwise; a GPU takes them whole. Measured in bf16 on two CPU cores at 4 064 × 384 × 4 096: 72 ms forward and
+    backward, against 83 ms for `linear_cross_entropy` (whose loss is then bf16 too) and 243 ms for its own chunks.
     """
     check_tokens(tokens, model.cfg)
     check_integer("the number of positions", tokens.shape[1], 3)  # the start token's prediction is left out
-    check_integer("chunk", chunk, 1)
+    if chunk is not None:
+        check_integer("chunk", chunk, 1)
+    on_gpu = model.W_E.is_cuda
+    tokens = tokens.pin_memory() if on_gpu and not tokens.is_cuda else tokens  # else the host waits for their arrival
+    tokens = tokens.to(model.W_E.device, non_blocking=on_gpu)
     with fast_products(tokens.device):
-        x, target = model.stream(tokens)[:, 1:-1].flatten(0, 1), tokens[:, 2:].flatten()
+        x, target = model.stream(tokens, checked=True)[:, 1:-1].flatten(0, 1), tokens[:, 2:].flatten()
+        chunk = chunk or (len(x) if x.is_cuda else 1024)
         total = x.new_zeros((), dtype=torch.float32)
         for rows, answers in zip(x.split(chunk), target.split(chunk), strict=True):
             total = total + F.cross_entropy((rows @ model.W_U).float(), answers, reduction="sum")
@@ -182,106 +172,69 @@ def train(
     checkpoints.check_name(name)
     check_type("model_cfg", model_cfg, ModelConfig, "see RECIPES")
     check_type("cfg", cfg, TrainConfig, "see RECIPES")
-    rank, world = _join_processes()
-    device, reason = choose_device()
-    state_path, out = Path(out) / f"{name}.state.safetensors", Path(out)
-    if cfg.batch % world:
-        raise CourseError(f"batch {cfg.batch}", f"it must divide by the {world} processes", "change --batch")
     check_integer("save_every", save_every, 1)
     check_integer("n_layers", model_cfg.n_layers, 1)  # the zero-layer model has a way of its own
     check_integer("n_ctx", model_cfg.n_ctx, 3)  # the start token's prediction is left out
+    state_path, out = Path(out) / f"{name}.state.safetensors", Path(out)
     checkpoints.check_writable(out)
-    ids = corpus.load_text("train", cfg.d_vocab, full=cfg.text == "full")
-    starts = corpus.window_starts(ids, model_cfg.n_ctx)
-    if not len(starts):
-        rule = f"no document in it has the {model_cfg.n_ctx - 1} that one context needs"
-        raise CourseError(f"a text of {len(ids)} tokens", rule, "use a longer text or a smaller n_ctx")
-    model = AttentionOnlyTransformer.init(model_cfg, cfg.seed, cfg.positions).to(device)
-    optimiser, log, first, seconds, commands = Optimiser(model, cfg), Log(), 0, 0.0, [command]
-    if resume and state_path.exists():
-        log, about = _load_state(state_path, model, optimiser, cfg)
-        first, seconds, commands = about["step"], about["seconds"], about["commands"]
-        if cfg.steps > about["training"]["steps"]:
-            tqdm.write(f"The run is made longer: {cfg.steps} steps in place of {about['training']['steps']}.")
-            commands = [*commands, f"{command} --resume"]
-    meter = _Meter(model, cfg)
-    eval_steps = set(range(0, cfg.steps, cfg.eval_every)) | {cfg.steps}
-    snap_steps = snapshot_steps(cfg.steps)
-    began, recent = time.perf_counter() - seconds, []
-    bar = tqdm(range(first, cfg.steps), desc=name, initial=first, total=cfg.steps, disable=rank > 0, unit="step")
-    if rank == 0:
-        bar.write(f"training {name} on {reason}")
-    for step in range(first, cfg.steps + 1):
-        # What was measured at the step of the saved state is in its log.
-        if rank == 0 and (step in eval_steps or step in snap_steps) and (step > first or first == 0):
-            meter.measure(log, step, step in eval_steps, step in snap_steps)
-        if rank == 0 and step > first and (step % save_every == 0 or step in (cfg.steps, stop_at)):
-            about = {"step": step, "seconds": time.perf_counter() - began, "commands": commands}
-            _save_state(state_path, model, optimiser, cfg, log, about)
-        if step in (cfg.steps, stop_at):
-            break
-        tokens = sample_windows(ids, starts, model_cfg.n_ctx, cfg, step)[rank::world].to(device)
-        loss = next_token_loss(model, tokens)
-        loss.backward()
-        if world > 1:
-            loss = _average(model, loss.detach(), world)
-        optimiser.step(step)
-        if step % 10 == 0:
-            recent.append(loss.item())
-            log.step.append(step), log.loss.append(recent[-1])
-            rate = (
-                (step + 1 - first)
-                * cfg.batch
-                * (model_cfg.n_ctx - 1)
-                / max(1e-9, time.perf_counter() - began - seconds)
-            )
-            bar.set_postfix(loss=f"{np.mean(recent[-10:]):.3f}", tokens_s=f"{rate:.0f}", **meter.last, refresh=False)
-        bar.update()
-    bar.close()
-    if rank == 0 and stop_at is None:
-        log.save(out / f"{name}.log.npz", cfg.batch * (model_cfg.n_ctx - 1))
-        card = make_card(model, cfg, time.perf_counter() - began, reason, "; ".join(commands))
-        checkpoints.save_model(model, name, card, out)
-    if world > 1:
-        dist.destroy_process_group()
-    return model
-
-
-def snapshot_steps(steps: int, n: int = 40) -> set[int]:
-    """Some 40 steps, closer together early in the run."""
-    check_integer("steps", steps, 1)
-    return {0, *np.unique(np.geomspace(1, steps, n).round().astype(int)).tolist()}
-
-
-class _Meter:
-    """Measures scores during training, on few windows: the log shows when things happen, not their final values."""
-
-    def __init__(self, model: AttentionOnlyTransformer, cfg: TrainConfig):
-        self.model, self.last = model, {}
-        text = corpus.load_text("validation", cfg.d_vocab)
-        self.windows = corpus.windows(text, model.cfg.n_ctx)
-        self.windows = self.windows[:: max(1, len(self.windows) // 96)][:96]
-        ids = corpus.load_tokenizer(cfg.d_vocab).encode(FIXED_TEXT)
-        self.fixed = torch.tensor([[0, *ids][: min(FIXED_LENGTH, model.cfg.n_ctx)]], device=model.W_E.device)
-
-    def measure(self, log: Log, step: int, evaluate: bool, snap: bool) -> None:
-        if evaluate:
-            with fast_products(self.fixed.device):
-                losses = scores.loss_by_position(self.model, self.windows)
-            long_enough = losses.shape[1] >= scores.LATE.stop
-            in_context = scores.late_less_early(losses).mean().item() if long_enough else float("nan")
-            prefix = scores.prefix_matching_scores(self.model, n=32)
-            previous = scores.previous_token_scores(self.model, self.windows[:16])
-            log.eval_step.append(step), log.validation_loss.append(losses[:, 1:].mean().item())
-            log.in_context.append(in_context), log.prefix_matching.append(prefix), log.previous_token.append(previous)
-            self.last = {"prefix": f"{prefix.max():.2f}", "previous": f"{previous.max():.2f}"}
-        if snap:
-            with torch.no_grad():
-                pattern = self.model.run_with_cache(self.fixed)[1].pattern[:, 0]
-                log.snap_step.append(step), log.pattern.append((pattern * 255).round().byte().cpu())
-                if self.model.cfg.n_layers == 2:
-                    by_kind = circuits.composition_scores(self.model)
-                    log.composition.append(torch.stack([by_kind[kind] for kind in "KQV"]).cpu())
+    device, reason = choose_device()
+    with _processes(device) as (rank, world, device):
+        if cfg.batch % world:
+            raise CourseError(f"batch {cfg.batch}", f"it must divide by the {world} processes", "change --batch")
+        ids = corpus.load_text("train", cfg.d_vocab, full=cfg.text == "full")
+        starts = corpus.window_starts(ids, model_cfg.n_ctx)
+        if not len(starts):
+            rule = f"no document in it has the {model_cfg.n_ctx - 1} that one context needs"
+            raise CourseError(f"a text of {len(ids)} tokens", rule, "use a longer text or a smaller n_ctx")
+        model = AttentionOnlyTransformer.init(model_cfg, cfg.seed, cfg.positions).to(device)
+        optimiser, log, first, seconds, commands = Optimiser(model, cfg), Log(), 0, 0.0, [command]
+        if resume and state_path.exists():
+            log, about = _load_state(state_path, model, optimiser, cfg)
+            first, seconds, commands = about["step"], about["seconds"], about["commands"]
+            if cfg.steps > about["training"]["steps"]:
+                tqdm.write(f"The run is made longer: {cfg.steps} steps in place of {about['training']['steps']}.")
+                commands = [*commands, f"{command} --resume"]
+        meter = Meter(model, cfg)
+        eval_steps = set(range(0, cfg.steps, cfg.eval_every)) | {cfg.steps}
+        snap_steps = snapshot_steps(cfg.steps)
+        began, recent = time.perf_counter() - seconds, []
+        bar = tqdm(range(first, cfg.steps), desc=name, initial=first, total=cfg.steps, disable=rank > 0, unit="step")
+        if rank == 0:
+            bar.write(f"training {name} on {reason}")
+        for step in range(first, cfg.steps + 1):
+            # What was measured at the step of the saved state is in its log.
+            if rank == 0 and (step in eval_steps or step in snap_steps) and (step > first or first == 0):
+                meter.measure(log, step, step in eval_steps, step in snap_steps)
+            if rank == 0 and step > first and (step % save_every == 0 or step in (cfg.steps, stop_at)):
+                about = {"step": step, "seconds": time.perf_counter() - began, "commands": commands}
+                _save_state(state_path, model, optimiser, cfg, log, about)
+            if step in (cfg.steps, stop_at):
+                break
+            tokens = sample_windows(ids, starts, model_cfg.n_ctx, cfg, step)[rank::world]
+            loss = next_token_loss(model, tokens)
+            loss.backward()
+            if world > 1:
+                loss = _average(model, loss.detach(), world)
+            optimiser.step(step)
+            if step % 10 == 0:
+                recent.append(loss.item())
+                log.step.append(step), log.loss.append(recent[-1])
+                rate = (
+                    (step + 1 - first)
+                    * cfg.batch
+                    * (model_cfg.n_ctx - 1)
+                    / max(1e-9, time.perf_counter() - began - seconds)
+                )
+                bar.set_postfix(
+                    loss=f"{np.mean(recent[-10:]):.3f}", tokens_s=f"{rate:.0f}", **meter.last, refresh=False
+                )
+            bar.update()
+        bar.close()
+        if rank == 0 and stop_at is None:
+            log.save(out / f"{name}.log.npz", cfg.batch * (model_cfg.n_ctx - 1))
+            card = make_card(model, cfg, time.perf_counter() - began, reason, "; ".join(commands))
+            checkpoints.save_model(model, name, card, out)
+        return model
 
 
 def train_zero_layer(cfg: TrainConfig, out: Path, command: str = "") -> AttentionOnlyTransformer:
@@ -326,12 +279,12 @@ def train_on_bigrams(
     record = []
     for step in tqdm(range(steps), desc=f"rank {d_model}", unit="step", leave=False):
         if holdout is not None and step % check_every == 0:
-            record.append((step, bigram_loss(model, holdout)))
+            record.append((step, bigrams.loss(bigrams.zero_layer(model), holdout)))
         optimiser.param_groups[0]["lr"] = rate * 0.5 * (1 + np.cos(np.pi * step / steps)) * min(1, (step + 1) / 10)
         _bigram_gradient(model, text)
         optimiser.step()
     if holdout is not None:
-        record.append((steps, bigram_loss(model, holdout)))
+        record.append((steps, bigrams.loss(bigrams.zero_layer(model), holdout)))
     return model.cpu(), record
 
 
@@ -341,23 +294,12 @@ def _bigram_gradient(model: AttentionOnlyTransformer, text: Float[Tensor, "d_voc
     dtype = product_dtype(text.device)
     U = model.W_U.to(dtype)
     model.W_U.grad.zero_()
-    for rows in torch.arange(len(text), device=text.device).split(512):
-        says, E = text[rows], model.W_E[rows].to(dtype)
+    for says, rows, gradient in zip(*(each.split(512) for each in (text, model.W_E, model.W_E.grad)), strict=True):
+        E = rows.to(dtype)
         # With respect to the logits it is what the model says less what the text says.
-        error = (E @ U).float().softmax(1).mul_(says.sum(1, keepdim=True)).sub_(says).to(dtype)
-        model.W_E.grad[rows] = (error @ U.T).float()
+        error = (E @ U).softmax(1, dtype=torch.float32).mul_(says.sum(1, keepdim=True)).sub_(says).to(dtype)
+        gradient.copy_(error @ U.T)
         model.W_U.grad.add_(E.T @ error)
-
-
-@torch.no_grad()
-def bigram_loss(model: AttentionOnlyTransformer, counts) -> float:
-    """Mean loss in nats of a zero-layer model on the pairs of a count table, 512 rows of logits at a time."""
-    corpus.check_counts(counts, model.cfg.d_vocab)
-    total = 0.0
-    for rows in torch.arange(counts.shape[0]).split(512):
-        part = torch.from_numpy(counts[rows.numpy()].toarray()).float().to(model.W_E.device)
-        total -= (part * (model.W_E[rows.to(model.W_E.device)] @ model.W_U).log_softmax(1)).sum().item()
-    return total / counts.sum()
 
 
 @torch.no_grad()
@@ -374,6 +316,7 @@ def make_card(model: AttentionOnlyTransformer, cfg: TrainConfig, seconds: float,
         "validation_loss": round(loss, 4),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
+        **(roles.measure(model) if model.cfg.n_layers else {}),
     }
 
 
@@ -416,14 +359,23 @@ def _load_state(path: Path, model, optimiser: Optimiser, cfg: TrainConfig) -> tu
     return Log.from_tensors(section("log")), about
 
 
-def _join_processes() -> tuple[int, int]:
-    """(rank, number of processes): 0 and 1 unless torchrun started us."""
+@contextmanager
+def _processes(device: torch.device) -> Iterator[tuple[int, int, torch.device]]:
+    """(rank, number of processes, this one's device): 0, 1 and the device as it is unless torchrun started us."""
     if "RANK" not in os.environ:
-        return 0, 1
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    return dist.get_rank(), dist.get_world_size()
+        yield 0, 1, device
+        return
+    if device.type not in BACK_ENDS:
+        rule = f"processes talk to each other on {' or '.join(BACK_ENDS)} only"
+        raise CourseError(f"torchrun on {device.type}", rule, f"start one process, or set {VARIABLE}=cpu")
+    if device.type == "cuda":  # a card for each
+        device = choose_device(f"cuda:{os.environ['LOCAL_RANK']}").device
+        torch.cuda.set_device(device)
+    dist.init_process_group(BACK_ENDS[device.type])
+    try:
+        yield dist.get_rank(), dist.get_world_size(), device
+    finally:
+        dist.destroy_process_group()
 
 
 def _average(model: AttentionOnlyTransformer, loss: Tensor, world: int) -> Tensor:

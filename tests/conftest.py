@@ -11,6 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tools import notebooks
+
 ROOT = Path(__file__).resolve().parent.parent
 
 os.environ["COURSE_PROGRESS"] = ""  # what the tests pass is no reader's progress
@@ -18,6 +20,23 @@ os.environ["COURSE_PROGRESS"] = ""  # what the tests pass is no reader's progres
 # Several workers share the cores: one thread each, also in the notebooks' kernels, which inherit this.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+# Files that take long begin first, so that the last to begin is a short one. Known from --durations.
+LONG = ("book/10_", "tests/browser/", "book/", "tests/site/test_build.py", "tests/models/", "tests/notebooks/")
+
+
+def pytest_configure(config):
+    config.option.nbval_cell_timeout = notebooks.cell_limit()
+    config.option.loadscopereorder = False  # xdist would begin with the files of the most tests
+
+
+def pytest_collection_modifyitems(items):
+    def place(item) -> int:
+        path = item.path.relative_to(ROOT).as_posix()
+        return next((place for place, start in enumerate(LONG) if path.startswith(start)), len(LONG))
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from course_utils.checks import kept
+from course_utils.config import ModelConfig
+from course_utils.errors import check_finite
+from course_utils.model import AttentionOnlyTransformer
 
 STATUSES = {"passed": "✓", "failed": "✗", "not attempted": "○"}
 
@@ -38,7 +43,8 @@ def exercise(name: str) -> Callable:
         @functools.wraps(judge)
         def checker(*answers) -> Outcome:
             try:
-                praise = judge(*answers) or ""
+                with _FiniteEigenvalues():
+                    praise = judge(*answers) or ""
             except NotImplementedError:
                 return Outcome(name, "not attempted")
             except Wrong as wrong:
@@ -53,22 +59,48 @@ def exercise(name: str) -> Callable:
     return decorate
 
 
+class _FiniteEigenvalues(TorchFunctionMode):
+    """Raises an error before a number that is not finite ends Python (PyTorch 2.13): the reader's code may make one."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func is torch.linalg.eigvals:
+            check_finite("the argument of eigvals", torch.as_tensor((*args, *(kwargs or {}).values())[0]))
+        return func(*args, **(kwargs or {}))
+
+
 def require(condition: bool, message: str) -> None:
     """Raise Wrong with this message unless the condition holds."""
     if not condition:
         raise Wrong(message)
 
 
-def require_close(got, want, what: str, tolerance: float = 1e-4, hint: str = "") -> None:
-    """Raise Wrong unless `got` has the shape and the values of `want`; `what` names the thing in the message."""
-    if got is None:
-        raise Wrong(f"{what} is None: does your function return something?")
+def require_given(got, what: str = "The answer") -> None:
+    """Raise Wrong if a function returned nothing."""
+    require(got is not None, f"{what} is None: does your function return something?")
+
+
+def numbers(got, what: str) -> Tensor:
+    """What was returned as 64-bit numbers, from a tensor, a list or a number; otherwise raise Wrong."""
+    require_given(got, what)
+    if isinstance(got, list | tuple):
+        got = [x.item() if torch.is_tensor(x) and x.ndim == 0 else x for x in got]
     try:
         # A list of Python's numbers keeps its 64 bits.
-        tensors = (x if torch.is_tensor(x) else torch.as_tensor(x, dtype=torch.float64) for x in (got, want))
-        got, want = (tensor.detach().double().cpu() for tensor in tensors)
+        got = got if torch.is_tensor(got) else torch.as_tensor(got, dtype=torch.float64)
+        return got.detach().double().cpu()
     except (TypeError, ValueError, RuntimeError) as error:
         raise Wrong(f"{what} should be numbers or a tensor, not {type(got).__name__}") from error
+
+
+def close(got, want, tolerance: float = 1e-5) -> bool:
+    """Equal, up to the rounding of 32-bit numbers unless told otherwise; a different shape is not close."""
+    got, want = numbers(got, "One of the two"), numbers(want, "One of the two")
+    return got.shape == want.shape and torch.allclose(got, want, atol=tolerance, rtol=0)
+
+
+def require_close(got, want, what: str, tolerance: float = 1e-4, hint: str = "") -> None:
+    """Raise Wrong unless `got` has the shape and the values of `want`; `what` names the thing in the message."""
+    got, want = numbers(got, what), numbers(want, what)
     require(got.shape == want.shape, f"{what} has shape {list(got.shape)}, expected {list(want.shape)}. {hint}".strip())
     far = (got - want).abs()
     if not bool((far <= tolerance).all()):
@@ -79,11 +111,29 @@ def require_close(got, want, what: str, tolerance: float = 1e-4, hint: str = "")
 
 def require_shape(got, want: tuple, what: str, hint: str) -> None:
     """Raise Wrong unless `got` is a tensor, or what becomes one, of this shape."""
-    require(got is not None, f"{what} is None: does your function return something?")
+    require_given(got, what)
     shape = tuple(torch.as_tensor(got).shape)
     require(shape == want, f"{what} has shape {list(shape)}, expected {list(want)}. {hint}")
 
 
-def normal(shape: tuple[int, ...], seed: int) -> torch.Tensor:
+def normal(shape: tuple[int, ...], seed: int) -> Tensor:
     """Numbers that every run draws alike, in 64 bits."""
     return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def small_model(cfg: ModelConfig, seed: int, **louder: float) -> AttentionOnlyTransformer:
+    """Random weights in 64 bits, some of them so many times as large: `W_O=5`."""
+    model = AttentionOnlyTransformer.init(cfg, seed).double().requires_grad_(False)
+    for name, times in louder.items():
+        getattr(model, name).mul_(times)
+    return model
+
+
+def drawn_tokens(d_vocab: int, shape: tuple[int, ...], seed: int) -> Tensor:
+    """Tokens that every run draws alike, no start token among them."""
+    return torch.randint(1, d_vocab, shape, generator=torch.Generator().manual_seed(seed))
+
+
+def later_keys(pos: int) -> Tensor:
+    """[query, key]: where a key comes after the query."""
+    return torch.ones(pos, pos, dtype=torch.bool).triu(1)

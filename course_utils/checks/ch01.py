@@ -7,10 +7,20 @@ import copy
 
 import torch
 
-from course_utils.checks.base import Wrong, exercise, normal, require, require_close, require_shape
+from course_utils.checks.base import (
+    Wrong,
+    close,
+    drawn_tokens,
+    exercise,
+    normal,
+    require,
+    require_close,
+    require_given,
+    require_shape,
+    small_model,
+)
 from course_utils.config import ModelConfig
 from course_utils.factored import FactoredMatrix
-from course_utils.model import AttentionOnlyTransformer
 
 # All sizes differ, so that no shape is right by chance.
 SMALL = ModelConfig(n_layers=2, n_heads=3, d_model=10, d_head=4, d_vocab=17, n_ctx=9)
@@ -56,7 +66,7 @@ def side_by_side(answer) -> str:
     require_shape(W_all, (H * D, M), "All W_O together", "The heads' W_O stand below one another.")
     want = sum(z[h] @ W_O[h] for h in range(H))
     hint = "Block h of the columns of the first must meet block h of the rows of the second."
-    if not _close(z_all, z.permute(1, 0, 2).reshape(P, H * D)) and _close(z_all, z.reshape(P, H * D)):
+    if not close(z_all, z.permute(1, 0, 2).reshape(P, H * D)) and close(z_all, z.reshape(P, H * D)):
         raise Wrong("z.reshape mixes heads with positions: bring the axes to [pos, head, d_head] first.")
     require_close(z_all @ W_all, want, "The product of the two", EXACT, hint)
     return "One product, the same sum."
@@ -64,7 +74,7 @@ def side_by_side(answer) -> str:
 
 @exercise("Exercise 1.3")
 def logit_parts(answer) -> str:
-    model, tokens = _model(2), _tokens(3)
+    model, tokens = small_model(SMALL, 2), drawn_tokens(SMALL.d_vocab, (1, 7), 3)
     position, token = 4, 11
     got = answer(model, tokens, position, token)
     logits, cache = model.run_with_cache(tokens)
@@ -74,9 +84,9 @@ def logit_parts(answer) -> str:
     hint = "The embedding first, then the heads: 0.0, 0.1, …, 1.0, …"
     require_shape(got, tuple(want.shape), "The list of parts", hint)
     logit = logits[0, position, token].item()
-    if _close(got[0], cache.resid[-1][0, position] @ column):
+    if close(got[0], cache.resid[-1][0, position] @ column):
         raise Wrong("The first part is the whole logit: take the stream before layer 0, cache.resid[0].")
-    if _close(got[0], cache.resid[0][0, position] @ model.W_U[:, tokens[0, position]]):
+    if close(got[0], cache.resid[0][0, position] @ model.W_U[:, tokens[0, position]]):
         raise Wrong("These parts are of the logit of the token that stands at the position: use the token given.")
     total = float(torch.as_tensor(got).sum())
     require(abs(total - logit) < EXACT, f"The parts sum to {total:.4g}, but the logit is {logit:.4g}. {hint}")
@@ -86,11 +96,11 @@ def logit_parts(answer) -> str:
 
 @exercise("Exercise 1.4")
 def virtual_weights(answer) -> str:
-    model, writer, reader = _model(4), 1, 2
+    model, writer, reader = small_model(SMALL, 4), 1, 2
     got = answer(model, writer, reader)
     W_V, W_O = model.W_V[0, writer], model.W_O[0, writer]
     want = W_V @ W_O @ model.W_K[1, reader]
-    require(got is not None, "The answer is None: does your function return something?")
+    require_given(got)
     dense = got.AB if isinstance(got, FactoredMatrix) else torch.as_tensor(got)
     mistakes = {
         "the queries of the reader: use W_K": W_V @ W_O @ model.W_Q[1, reader],
@@ -100,8 +110,8 @@ def virtual_weights(answer) -> str:
         "W_O and W_K alone, from inside the writer: begin at the stream, with W_V": W_O @ model.W_K[1, reader],
     }  # fmt: skip
     for what, wrong in mistakes.items():
-        require(not _close(dense, wrong), f"These are virtual weights into another place, {what}.")
-    if _close(dense, want.T):
+        require(not close(dense, wrong), f"These are virtual weights into another place, {what}.")
+    if close(dense, want.T):
         raise Wrong("This is the transpose: the paper's order for columns. We multiply rows, so reading comes last.")
     require_shape(dense, tuple(want.shape), "The product", "From the stream (d_model) to a key (d_head).")
     require_close(dense, want, "The product", EXACT, "In rows, what happens first stands first.")
@@ -111,19 +121,19 @@ def virtual_weights(answer) -> str:
 
 @exercise("Exercise 1.5")
 def change_basis(answer) -> str:
-    model, tokens = _model(5), _tokens(6)
+    model, tokens = small_model(SMALL, 5), drawn_tokens(SMALL.d_vocab, (1, 7), 6)
     before = copy.deepcopy(model.state_dict())
     M = normal((SMALL.d_model, SMALL.d_model), 7)  # invertible, far from orthogonal
     changed = answer(model, M)
-    require(changed is not None, "The answer is None: does your function return something?")
+    require_given(changed)
     for name, weight in model.state_dict().items():
-        require(_close(weight, before[name]), f"You changed {name} of the model you were given: work on a copy.")
+        require(torch.equal(weight, before[name]), f"You changed {name} of the model you were given: work on a copy.")
     (want, old), (got, new) = model.run_with_cache(tokens), changed.run_with_cache(tokens)
     hint = "Inputs of a matrix are undone with the inverse; for a matrix that isn't orthogonal, M.T won't do."
-    require(not _close(new.resid[0], old.resid[0]), "The stream is the same as before: what writes it must be changed.")
+    require(not close(new.resid[0], old.resid[0]), "The stream is the same as before: what writes it must be changed.")
     require_close(new.resid[0], old.resid[0] @ M, "The stream before layer 0", EXACT, "Every token's vector times M.")
-    if not _close(new.pattern[0], old.pattern[0]):
-        moved = _close(changed.W_pos, model.W_pos @ M)
+    if not close(new.pattern[0], old.pattern[0]):
+        moved = close(changed.W_pos, model.W_pos @ M)
         why = hint if moved else "Queries and keys read the stream plus W_pos: these vectors must turn along too."
         raise Wrong(f"The attention patterns of layer 0 are no longer the same. {why}")
     require_close(new.resid, old.resid @ M, "The stream", 1e-6, "Check W_V (reads) and W_O (writes).")
@@ -146,25 +156,11 @@ def fold_biases(answer) -> str:
     added = pattern @ (with_one @ new_V) @ new_O
     want = pattern @ (x @ W_V + b_V) @ W_O + b_O
     ones = added[:, -1]
-    require(_close(ones, torch.zeros_like(ones)), "The head adds something to the dimension that is always one "
+    require(close(ones, torch.zeros_like(ones), EXACT), "The head adds something to the dimension that is always one "
             f"({ones[0].item():.4g}): what it adds there must be 0, or the stream's 1 is gone.")  # fmt: skip
-    if _close(added[:, :-1], pattern @ (x @ W_V) @ W_O + b_O):
+    if close(added[:, :-1], pattern @ (x @ W_V) @ W_O + b_O):
         raise Wrong("b_V is missing: the last row of the new W_V meets the one of the stream.")
-    if _close(added[:, :-1], pattern @ (x @ W_V + b_V) @ W_O):
+    if close(added[:, :-1], pattern @ (x @ W_V + b_V) @ W_O):
         raise Wrong("b_O is missing: carry the one through the head's last dimension, and let W_O read it there.")
     require_close(added[:, :-1], want, "What the head adds", EXACT, "It should be pattern @ (x W_V + b_V) W_O + b_O.")
     return "No bias left, and the same head."
-
-
-def _model(seed: int) -> AttentionOnlyTransformer:
-    return AttentionOnlyTransformer.init(SMALL, seed).double().requires_grad_(False)
-
-
-def _tokens(seed: int) -> torch.Tensor:
-    return torch.randint(1, SMALL.d_vocab, (1, 7), generator=torch.Generator().manual_seed(seed))
-
-
-def _close(got, want) -> bool:
-    """Equal up to rounding; a different shape is not close."""
-    got = torch.as_tensor(got)
-    return got.shape == want.shape and bool(torch.allclose(got.double(), want, atol=EXACT, rtol=0))

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import torch
 
-from course_utils.checks.base import Wrong, exercise, normal, require, require_close
+from course_utils.checks.base import Wrong, close, exercise, normal, numbers, require, require_close, require_given
 
 START, D_VOCAB = 0, 6
 # Two documents. The pair (5, 0) crosses from one into the other; token 4 never comes before another.
@@ -20,14 +20,14 @@ def count_pairs(answer) -> str:
     for tokens in ([START, 1, 2], TEXT, [START, 3, START, 3]):
         want = _pairs(tokens)
         got = _table(answer(tokens, D_VOCAB, START), "Your table", (D_VOCAB, D_VOCAB))
-        if not _close(got, want):
-            if _close(got, want.T):
+        if not close(got, want):
+            if close(got, want.T):
                 raise Wrong("The table is transposed: rows are the present token, columns the next one.")
             with_start = _pairs(tokens, keep_start=True)
             start_pairs = got[START].sum() + got[:, START].sum()
             require(start_pairs == 0, f"{start_pairs:g} pairs with the start token are counted; leave them out.")
             joined = _pairs([t for t in tokens if t != START])
-            if _close(got, joined) and not _close(with_start, joined):
+            if close(got, joined) and not close(with_start, joined):
                 raise Wrong(f"In {tokens} a pair was counted across two documents; the start token parts them.")
             require(got.sum() == want.sum(), f"{got.sum():g} pairs are counted in {tokens}, expected {want.sum():g}.")
         require_close(got, want, f"The table of {tokens}")
@@ -40,11 +40,11 @@ def next_token(answer) -> str:
     table = (W_E @ W_U).softmax(dim=1)
     for token in (4, 0):
         got = _table(answer(W_E, W_U, token), "Your answer", (7,))
-        require(not _close(got, W_E[token] @ W_U), "Those are logits: softmax makes them probabilities.")
+        require(not close(got, W_E[token] @ W_U), "Those are logits: softmax makes them probabilities.")
         require(bool((got >= 0).all()), f"A probability is {got.min():.3g}, expected none below 0.")
         total = got.sum()
         require(abs(total - 1) < 1e-6, f"The probabilities sum to {total:.4g}, expected 1: divide by their sum.")
-        if _close(got, (W_U.T @ W_E.T).softmax(dim=1)[token]) and not _close(got, table[token]):
+        if close(got, (W_U.T @ W_E.T).softmax(dim=1)[token]) and not close(got, table[token]):
             raise Wrong("That is a column of W_E W_U: the present token picks the row.")
         require_close(got, table[token], f"The probabilities after token {token}", 1e-6)
     shifted = _table(answer(W_E, W_U + 1000 * torch.ones(3, 1), 2), "Your answer", (7,))
@@ -62,7 +62,7 @@ def cross_entropy(answer) -> str:
 
     want = mean(pairs, -log_probs)
     got = answer(log_probs, TEXT, START)
-    require(got is not None, "The loss is None: does your function return something?")
+    require_given(got, "The loss")
     got = _table(got, "The loss", ())
     known = {
         "Pairs with the start token are in it: leave them out.": mean(with_start, -log_probs),
@@ -74,7 +74,7 @@ def cross_entropy(answer) -> str:
         "Row and column are exchanged: log_probs is [present token, next token].": mean(pairs.T, -log_probs),
     }
     for message, value in known.items():
-        if _close(got, value) and not _close(value, want):
+        if close(got, value) and not close(value, want):
             raise Wrong(f"The loss is {got:.4f}, expected {want:.4f}. {message}")
     require_close(got, want, "The loss", 1e-6)
     return "Mean of minus the log-probability, in nats."
@@ -92,7 +92,7 @@ def smooth(answer) -> str:
         hint = "k is added to each of the d_vocab cells, so a row's total grows by k × d_vocab."
         require(abs(sums[worst] - 1) < 1e-6, f"Row {int(worst)} sums to {sums[worst]:.4f}, expected 1. {hint}")
         require(bool((got > 0).all()), f"With k = {k} a probability is 0: add k to the cells without a count too.")
-        if k != 1 and _close(got, _add(counts, 1.0)):
+        if k != 1 and close(got, _add(counts, 1.0)):
             raise Wrong(f"With k = {k} you added 1 to each count, expected {k}.")
         require_close(got, _add(counts, k), f"The table for k = {k}", 1e-6)
     return "Every row sums to 1, and no pair is impossible any more."
@@ -109,7 +109,7 @@ def smallest_width(answer) -> str:
     }
     for name, (P, want) in tables.items():
         got = answer(P.clone())
-        require(got is not None, "The width is None: does your function return something?")
+        require_given(got, "The width")
         got = int(got)
         if got == int(torch.linalg.matrix_rank(P)) != want:
             hint = "That is the rank of the probabilities: W_E W_U is a table of logits."
@@ -135,14 +135,6 @@ def _add(counts: torch.Tensor, k: float) -> torch.Tensor:
 
 def _table(got, what: str, shape: tuple[int, ...]) -> torch.Tensor:
     """The answer in float64, if it has this shape."""
-    require(got is not None, f"{what} is None: does your function return something?")
-    try:
-        got = torch.as_tensor(got).detach().double().cpu()
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise Wrong(f"{what} should be numbers or a tensor, not {type(got).__name__}.") from error
+    got = numbers(got, what)
     require(got.shape == shape, f"{what} has shape {list(got.shape)}, expected {list(shape)}.")
     return got
-
-
-def _close(a: torch.Tensor, b: torch.Tensor, tolerance: float = 1e-6) -> bool:
-    return a.shape == b.shape and bool(((a - b).abs() <= tolerance).all())

@@ -7,10 +7,19 @@ import random
 
 import torch
 
-from course_utils.checks.base import Wrong, exercise, normal, require, require_close
+from course_utils.checks.base import (
+    close,
+    exercise,
+    later_keys,
+    normal,
+    numbers,
+    require,
+    require_close,
+    require_given,
+    small_model,
+)
 from course_utils.circuits import through_head
 from course_utils.config import ModelConfig
-from course_utils.model import AttentionOnlyTransformer
 
 # All sizes differ, so that no shape is right by chance.
 SMALL = ModelConfig(n_layers=1, n_heads=3, d_model=10, d_head=4, d_vocab=17, n_ctx=9)
@@ -19,7 +28,7 @@ EXACT = 1e-5  # answers may come in 32-bit numbers
 
 @exercise("Exercise 3.1")
 def last_gets(answer) -> str:
-    got = _numbers(answer(), "What the head adds")
+    got = numbers(answer(), "What the head adds")
     X, weights = torch.tensor([[2.0, 0], [0, 4], [6, 2]]).double(), torch.tensor([0.5, 0.25, 0.25]).double()
     average = weights @ X
     mistakes = {
@@ -40,7 +49,7 @@ def big_matrix(answer) -> str:
     W_V, W_O, X = normal((M, D), 0), normal((D, M), 1), normal((pos, M), 2)
     pattern = _pattern(1, pos, 3)[0]
     try:
-        got = _numbers(answer(pattern, W_V, W_O), "The matrix")
+        got = numbers(answer(pattern, W_V, W_O), "The matrix")
     except RuntimeError as error:
         require("view size" not in str(error), "torch.kron refuses a transposed matrix: write `.T.contiguous()`.")
         raise
@@ -67,10 +76,10 @@ def big_matrix(answer) -> str:
 
 @exercise("Exercise 3.3")
 def arrives(answer) -> str:
-    model, tokens = _model(4), torch.tensor([[0, 5, 11, 3, 11, 8, 2]])
+    model, tokens = small_model(SMALL, 4), torch.tensor([[0, 5, 11, 3, 11, 8, 2]])
     head, destination, source = 1, 5, 2
     _, cache = model.run_with_cache(tokens)
-    got = _numbers(answer(model, tokens, head, destination, source), "What arrives")
+    got = numbers(answer(model, tokens, head, destination, source), "What arrives")
     want = _arriving(model, tokens, cache.pattern, head, destination, source)
     weight, back = cache.pattern[0, 0, head, destination, source], cache.pattern[0, 0, head, source, destination]
     x, W = model.W_E[tokens[0]], model.W_V[0, head] @ model.W_O[0, head]
@@ -90,7 +99,7 @@ def arrives(answer) -> str:
     }  # fmt: skip
     _reject(got, mistakes)
     require_close(got, want, "What arrives", EXACT, "Attention × the source's W_E W_V W_O W_U.")
-    parts = [_numbers(answer(model, tokens, head, destination, j), "What arrives") for j in range(destination + 1)]
+    parts = [numbers(answer(model, tokens, head, destination, j), "What arrives") for j in range(destination + 1)]
     whole = cache.head_out(0, head)[0, destination] @ model.W_U
     require_close(sum(parts), whole, "The sum over all sources", EXACT, "It should be all that the head adds.")
     return "One number of the pattern times one row of a table; over all sources, the head."
@@ -101,7 +110,7 @@ def count_lift(answer) -> str:
     # A wide span, a narrow one, and texts in which sources stand just inside and just outside of it.
     for seed, span, source in ((0, 255, 1), (1, 3, 1), (2, 2, 1), (3, 6, 1), (4, 4, 2)):
         ids = _text(seed)
-        got = _numbers(answer(list(ids), source, 2, 3, span, 0), "The lift")
+        got = numbers(answer(list(ids), source, 2, 3, span, 0), "The lift")
         want = _lift(ids, source, 2, 3, span)
         mistakes = {
             "Sources of the document before count here: stop there.": _lift(ids, source, 2, 3, span, across=True),
@@ -121,7 +130,7 @@ def count_lift(answer) -> str:
             "The base leaves out destinations with the source before. It should be over all destinations.":
                 _lift(ids, source, 2, 3, span, base="without"),
         }  # fmt: skip
-        told = [message for message, wrong in mistakes.items() if abs(wrong - want) > EXACT and _close(got, wrong)]
+        told = [message for message, wrong in mistakes.items() if abs(wrong - want) > EXACT and close(got, wrong)]
         require(not told, f"The lift is {_first(got):.4g}, expected {want:.4g} at span {span}. {' Or: '.join(told)}")
         require_close(
             got, torch.tensor(want).double(), f"The lift at span {span}", EXACT, "Count one occasion by hand."
@@ -158,7 +167,7 @@ def job_of(answer) -> str:
     for (name, share), pattern in made.items():
         want = _job(pattern)
         got = answer(pattern)
-        require(got is not None, "The answer is None: does your function return something?")
+        require_given(got)
         require(isinstance(got, str) and got in {"start", "previous", "present", "other"},
                 f"Your function returns {got!r}, expected 'start', 'previous', 'present' or 'other'.")  # fmt: skip
         told = f"You say {got!r}, expected {want!r}, for a head that "
@@ -191,13 +200,13 @@ def _judge_virtual_head(got, pos: int) -> None:
     shapes = [(pos, pos), (16, 4), (4, 16), (16, 4), (4, 16)]
     parts = []
     for name, part, shape in zip(names, got, shapes, strict=True):
-        part = _numbers(part, name)
+        part = numbers(part, name)
         require(tuple(part.shape) == shape, f"{name} has shape {list(part.shape)}, expected {list(shape)}.")
         parts.append(part)
     A, W_V1, W_O1, W_V2, W_O2 = parts
     previous = torch.zeros(pos, pos).double()
     previous[torch.arange(pos), (torch.arange(pos) - 1).clamp(min=0)] = 1
-    require(not _close(A, previous.T) and not bool((A.triu(1).abs() > EXACT).any()),
+    require(not close(A, previous.T) and not bool((A.triu(1).abs() > EXACT).any()),
             "The pattern looks ahead: row = the position that looks, column = the one looked at.")  # fmt: skip
     rows = A.sum(dim=1)
     far = (rows - 1).abs().argmax()
@@ -206,7 +215,7 @@ def _judge_virtual_head(got, pos: int) -> None:
     two_back = torch.zeros(pos, pos).double()
     two_back[torch.arange(pos), (torch.arange(pos) - 2).clamp(min=0)] = 1
     require(
-        not _close(A, two_back), "The pattern looks two positions back. Each head looks back one: two heads make two."
+        not close(A, two_back), "The pattern looks two positions back. Each head looks back one: two heads make two."
     )
     require_close(A, previous, "The pattern", EXACT, "Row i holds a single 1, at i − 1; row 0 at itself.")
     space = dict(zip("ABCD", torch.eye(16).double().split(4), strict=True))  # space["A"]: [4, 16]
@@ -214,7 +223,7 @@ def _judge_virtual_head(got, pos: int) -> None:
         moved = {(a, b): space[a] @ W @ space[b].T for a in space for b in space}
         for (a, b), block in moved.items():
             if (a, b) != (read, write):
-                require(_close(block, torch.zeros(4, 4).double()),
+                require(close(block, torch.zeros(4, 4).double()),
                         f"Head {number} moves something from {a} to {b}, not only {read} to {write}.")  # fmt: skip
         hint = "The identity, between the two subspaces."
         require_close(moved[read, write], torch.eye(4), f"What head {number} does from {read} to {write}", EXACT, hint)
@@ -281,35 +290,12 @@ def _job(pattern) -> str:
 
 
 def _pattern(batch: int, pos: int, seed: int) -> torch.Tensor:
-    later = torch.ones(pos, pos, dtype=torch.bool).triu(1)
-    return normal((batch, pos, pos), seed).masked_fill(later, float("-inf")).softmax(dim=-1)
-
-
-def _model(seed: int) -> AttentionOnlyTransformer:
-    return AttentionOnlyTransformer.init(SMALL, seed).double().requires_grad_(False)
-
-
-def _numbers(got, what: str) -> torch.Tensor:
-    """The answer as a 64-bit tensor, whatever it came as."""
-    if got is None:
-        raise Wrong(f"{what} is None: does your function return something?")
-    if isinstance(got, list | tuple):
-        got = [float(x) if isinstance(x, torch.Tensor) and x.ndim == 0 else x for x in got]
-    try:
-        return torch.as_tensor(got).detach().double().cpu()
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise Wrong(f"{what} should be numbers or a tensor, not {type(got).__name__}.") from error
+    return normal((batch, pos, pos), seed).masked_fill(later_keys(pos), float("-inf")).softmax(dim=-1)
 
 
 def _reject(got: torch.Tensor, mistakes: dict[str, torch.Tensor]) -> None:
     for told, wrong in mistakes.items():
-        require(not _close(got, wrong), told)
-
-
-def _close(got, want) -> bool:
-    """Equal up to rounding; a different shape is not close."""
-    got, want = torch.as_tensor(got).double(), torch.as_tensor(want).double()
-    return got.shape == want.shape and bool(torch.allclose(got, want, atol=EXACT, rtol=0))
+        require(not close(got, wrong), told)
 
 
 def _first(got: torch.Tensor) -> float:

@@ -9,9 +9,19 @@ import math
 
 import torch
 
-from course_utils.checks.base import Wrong, exercise, normal, require, require_close, require_shape
+from course_utils.checks.base import (
+    Wrong,
+    close,
+    drawn_tokens,
+    exercise,
+    normal,
+    require,
+    require_close,
+    require_given,
+    require_shape,
+    small_model,
+)
 from course_utils.config import ModelConfig
-from course_utils.model import AttentionOnlyTransformer
 
 # All sizes differ, so that no shape is right by chance.
 SMALL = ModelConfig(n_layers=1, n_heads=3, d_model=10, d_head=4, d_vocab=11, n_ctx=9)
@@ -57,7 +67,7 @@ def _mistaken_outputs(scores, OV, tokens) -> dict[str, torch.Tensor]:
 
 @exercise("Exercise 4.2")
 def sum_over_paths(answer) -> str:
-    model, tokens = _model(3), _tokens(4)
+    model, tokens = small_model(SMALL, 3), drawn_tokens(SMALL.d_vocab, (1, 7), 4)
     logits, cache = model.run_with_cache(tokens)
     A = cache.pattern[0, 0]
     got = answer(model, tokens[0], A.clone())
@@ -98,7 +108,7 @@ def sum_over_paths(answer) -> str:
 
 @exercise("Exercise 4.3")
 def frozen_matrix(answer) -> str:
-    model, tokens = _model(6), _tokens(7)
+    model, tokens = small_model(SMALL, 6), drawn_tokens(SMALL.d_vocab, (1, 7), 7)
     logits, cache = model.run_with_cache(tokens)
     A, V, P = cache.pattern[0, 0], SMALL.d_vocab, tokens.shape[1]
     got = answer(model, A.clone())
@@ -131,7 +141,7 @@ def frozen_matrix(answer) -> str:
 
 @exercise("Exercise 4.4")
 def four_terms(answer) -> str:
-    model, tokens, head = _model(8), _tokens(9), 1
+    model, tokens, head = small_model(SMALL, 8), drawn_tokens(SMALL.d_vocab, (1, 7), 9), 1
     got = _stacked(answer(model, tokens[0], head))
     P = tokens.shape[1]
     require_shape(got, (4, P, P), "The list of terms", "Four tables [query, key].")
@@ -167,7 +177,7 @@ def _terms(model, tokens, head) -> torch.Tensor:
 
 @exercise("Exercise 4.5")
 def trigram_value(answer) -> str:
-    model, head = _model(10), 2
+    model, head = small_model(SMALL, 10), 2
     E = model.W_E.double()
     raw_qk = torch.einsum("bm,md,nd,an->ba", E, model.W_Q[0, head], model.W_K[0, head], E)
     raw_ov = torch.einsum("am,md,dn,nc->ac", E, model.W_V[0, head], model.W_O[0, head], model.W_U)
@@ -213,7 +223,7 @@ def find_bug(answer) -> str:
         qk, ov = qk - qk.mean(dim=1, keepdim=True), ov - ov.mean(dim=1, keepdim=True)
         follows = normal((6, 7), seed + 40) > 0
         got = answer(qk.clone(), ov.clone(), follows.clone())
-        require(got is not None, "The answer is None: does your function return something?")
+        require_given(got)
         got = [int(index) for index in got]
         require(len(got) == 5, f"The answer has {len(got)} numbers, expected five: a, b1, c1, b2, c2.")
         a, b1, c1, b2, c2 = got
@@ -252,23 +262,15 @@ def _worst_bug(qk, ov, follows) -> tuple[float, tuple]:
     return best
 
 
-def _model(seed: int) -> AttentionOnlyTransformer:
-    return AttentionOnlyTransformer.init(SMALL, seed).double().requires_grad_(False)
-
-
-def _tokens(seed: int) -> torch.Tensor:
-    return torch.randint(1, SMALL.d_vocab, (1, 7), generator=torch.Generator().manual_seed(seed))
-
-
 def _stacked(got) -> torch.Tensor:
     """A tensor of the answer, which may be a list of tensors or a dict of them."""
-    require(got is not None, "The answer is None: does your function return something?")
+    require_given(got)
     got = list(got.values()) if isinstance(got, dict) else got
     return torch.stack([torch.as_tensor(x) for x in got]) if isinstance(got, tuple | list) else torch.as_tensor(got)
 
 
 def _number(got) -> torch.Tensor:
-    require(got is not None, "The answer is None: does your function return something?")
+    require_given(got)
     got = torch.as_tensor(got).detach().double()
     require(got.numel() == 1, f"The value has shape {list(got.shape)}, expected one number.")
     return got.reshape(())
@@ -277,10 +279,4 @@ def _number(got) -> torch.Tensor:
 def _name_mistake(got, want, mistakes: dict[str, torch.Tensor]) -> None:
     """Raise Wrong if `got` is one of the wrong answers, by name; one that is right by chance is none."""
     for message, wrong in mistakes.items():
-        require(_close(got, want) or not _close(got, wrong), message.strip())
-
-
-def _close(got, want) -> bool:
-    """Equal up to rounding, in 32-bit numbers too; a different shape is not close."""
-    got = torch.as_tensor(got)
-    return got.shape == want.shape and bool(torch.allclose(got.double(), want.double(), atol=1e-6, rtol=0))
+        require(close(got, want) or not close(got, wrong), message.strip())

@@ -6,10 +6,18 @@ Each checker makes small matrices (in 64-bit numbers), works out the answer by a
 import torch
 from torch.overrides import TorchFunctionMode
 
-from course_utils.checks.base import Wrong, exercise, normal, require, require_close
+from course_utils.checks.base import (
+    Wrong,
+    close,
+    exercise,
+    normal,
+    require,
+    require_close,
+    require_given,
+    small_model,
+)
 from course_utils.config import ModelConfig
 from course_utils.factored import FactoredMatrix
-from course_utils.model import AttentionOnlyTransformer
 
 # All sizes differ, so that no shape is right by chance.
 SMALL = ModelConfig(n_layers=2, n_heads=3, d_model=10, d_head=4, d_vocab=23, n_ctx=9)
@@ -82,7 +90,7 @@ def my_positivity(answer) -> str:
 @exercise("Exercise 5.3")
 def head_eigenvalues(answer) -> str:
     for seed, layer, head in ((0, 0, 1), (1, 1, 2)):
-        model = _model(seed)
+        model = small_model(SMALL, seed)
         with _NoTable(SMALL.d_vocab):
             got = answer(model, layer, head)
         got = _complex(got, "Your answer").flatten()
@@ -137,7 +145,7 @@ def chance_level(answer) -> str:
     keys = W_E - W_E.mean(dim=0)
     want = _by_tables(W_E, W_Q, W_K, keys)
     got = answer(W_E, W_Q, W_K)
-    require(got is not None, "Your answer is None: does your function return something?")
+    require_given(got, "Your answer")
     got = _complex(torch.stack([torch.as_tensor(x) for x in got]) if isinstance(got, list | tuple) else got, "It")
     got = got.squeeze(-1) if got.ndim == 2 else got
     values = torch.linalg.eigvals(W_K.mT @ keys.T @ W_E @ W_Q)
@@ -158,9 +166,9 @@ def chance_level(answer) -> str:
         / values.real.abs().sum(-1),
         "You divide by one sum over all heads: each head has its own.": values.real.sum(-1) / values.abs().sum(),
     }
-    if not _near(got.real, want):
+    if not close(got.real, want):
         for told, wrong in mistakes.items():
-            require(not _near(got.real, wrong), f"Head 0 has {got.real[0]:.4g}, expected {want[0]:.4g}. {told}")
+            require(not close(got.real, wrong), f"Head 0 has {got.real[0]:.4g}, expected {want[0]:.4g}. {told}")
     require_close(got.real, want, "The positivity of the heads", 1e-6, "Compare with the whole table.")
     return f"{n} random heads, between {want.min():.2f} and {want.max():.2f}."
 
@@ -172,7 +180,7 @@ def kind(answer) -> str:
     for name, (ov, want, hint) in heads.items():
         A, B = ov.A.clone(), ov.B.clone()
         got = answer(FactoredMatrix(A, B), chance.clone())
-        require(got is not None, "Your answer is None: does your function return something?")
+        require_given(got, "Your answer")
         said = f"You call {name} {got!r}, expected {want!r}."
         require(got in ("copying", "anti-copying", "neither"), f"You return {got!r}, expected one of the three words.")
         require(got == want, f"{said} {hint}")
@@ -182,7 +190,7 @@ def kind(answer) -> str:
 @exercise("Exercise 5.6")
 def counterexample(answer) -> str:
     got = answer()
-    require(got is not None, "Your matrix is None: does your function return something?")
+    require_given(got, "Your matrix")
     if torch.is_tensor(got):
         require(not got.is_complex(), "Your matrix is complex: a table of logits is real.")
     try:
@@ -310,11 +318,3 @@ def _measure(M: torch.Tensor) -> torch.Tensor:
 def _show(value) -> str:
     value = complex(value)
     return f"{value.real:.4g}" if abs(value.imag) < 1e-9 else f"{value.real:.4g}{value.imag:+.4g}i"
-
-
-def _near(got: torch.Tensor, want: torch.Tensor) -> bool:
-    return got.shape == want.shape and bool(torch.allclose(got, want, atol=1e-6, rtol=0))
-
-
-def _model(seed: int) -> AttentionOnlyTransformer:
-    return AttentionOnlyTransformer.init(SMALL, seed).double().requires_grad_(False)

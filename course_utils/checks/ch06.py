@@ -8,7 +8,20 @@ import math
 
 import torch
 
-from course_utils.checks.base import Wrong, exercise, normal, require, require_close, require_shape
+from course_utils.checks.base import (
+    Wrong,
+    close,
+    drawn_tokens,
+    exercise,
+    later_keys,
+    normal,
+    numbers,
+    require,
+    require_close,
+    require_given,
+    require_shape,
+    small_model,
+)
 from course_utils.config import ModelConfig
 from course_utils.model import AttentionOnlyTransformer
 
@@ -22,7 +35,7 @@ def count_paths(answer) -> str:
     for n_layers, n_heads in ((0, 5), (1, 12), (2, 12), (3, 4), (4, 1)):
         got = answer(n_layers, n_heads)
         of = f"For {n_layers} layers of {n_heads} heads"
-        require(got is not None, "The answer is None: does your function return something?")
+        require_given(got)
         require(hasattr(got, "__len__"), f"{of} you return {got!r}, expected a list of {n_layers + 1} numbers.")
         require(
             len(got) == n_layers + 1, f"{of} the list has {len(got)} numbers, expected {n_layers + 1}: from 0 heads on."
@@ -47,21 +60,23 @@ def count_paths(answer) -> str:
 @exercise("Exercise 6.2")
 def virtual_head(answer) -> str:
     pos, d = 5, 4
-    A1, A2 = (normal((pos, pos), seed).tril().masked_fill(_future(pos), -torch.inf).softmax(dim=-1) for seed in (1, 2))
+    A1, A2 = (
+        normal((pos, pos), seed).tril().masked_fill(later_keys(pos), -torch.inf).softmax(dim=-1) for seed in (1, 2)
+    )
     OV1, OV2, x = normal((d, d), 3), normal((d, d), 4), normal((pos, d), 5)
     got = answer(A1, OV1, A2, OV2)
     require(isinstance(got, tuple | list) and len(got) == 2, "Return two matrices: the pattern and the OV matrix.")
-    pattern, OV = (_double(each) for each in got)
+    pattern, OV = (numbers(each, "A factor") for each in got)
     require_shape(pattern, (pos, pos), "The pattern", "One weight for each pair of positions.")
     require_shape(OV, (d, d), "The OV matrix", "From the stream to the stream.")
-    if _close(pattern, A1 @ A2) and not _close(pattern, A2 @ A1):
+    if close(pattern, A1 @ A2) and not close(pattern, A2 @ A1):
         raise Wrong("The pattern is A1 @ A2. Patterns stand to the left of x: what happens later stands farther left.")
-    if _close(OV, OV2 @ OV1):
+    if close(OV, OV2 @ OV1):
         raise Wrong(
             "The OV matrix is OV2 @ OV1, the paper's order for columns. In rows, what happens first stands first."
         )
     for name, matrix, a, b in (("pattern", pattern, A1, A2), ("OV matrix", OV, OV1, OV2)):
-        if _close(matrix, a + b) or _close(matrix, a * b):
+        if close(matrix, a + b) or close(matrix, a * b):
             raise Wrong(f"The {name} is a sum, or a product cell by cell; but one head reads what the other wrote.")
     want = A2 @ (A1 @ x @ OV1) @ OV2
     require_close(
@@ -99,7 +114,7 @@ def measure(answer) -> str:
     factors = {"Q": (OV1, 3 * QK2), "K": (OV1, 3 * QK2.T), "V": (OV1, OV2 / 2)}
     for kind, right in want.items():
         require(got[kind] is not None, f"{kind} is None.")
-        value = _double(got[kind])
+        value = numbers(got[kind], kind)
         require(value.ndim == 0, f"{kind} has shape {list(value.shape)}, expected one number.")
         if abs(value - right) < EXACT:
             continue
@@ -160,7 +175,7 @@ def baseline(answer) -> str:
 
 @exercise("Exercise 6.5")
 def score_table(answer) -> str:
-    model, tokens, head, query, key = _model(40), _tokens(41), 1, 5, 2
+    model, tokens, head, query, key = small_model(SMALL, 40), drawn_tokens(SMALL.d_vocab, (1, 7), 41), 1, 5, 2
     got = answer(model, tokens, head, query, key)
     _, cache = model.run_with_cache(tokens)
     parts = [torch.stack([cache.resid[0][0, at], model.W_pos[at], *(cache.head_out(0, h)[0, at] for h in range(3))])
@@ -168,8 +183,8 @@ def score_table(answer) -> str:
     q, k, root = parts[0] @ model.W_Q[1, head], parts[1] @ model.W_K[1, head], SMALL.d_head**0.5
     want = q @ k.T / root
     size = 2 + SMALL.n_heads
-    require(got is not None, "The table is None: does your function return something?")
-    got = _double(got)
+    require_given(got, "The table")
+    got = numbers(got, "The table")
     if tuple(got.shape) == (size - 1, size - 1):
         raise Wrong(
             f"The table has {size - 1} rows and columns, expected {size}: token, position, and {SMALL.n_heads} heads."
@@ -188,10 +203,10 @@ def score_table(answer) -> str:
         "Position comes second, after the token: two rows and columns are exchanged.": want[order][:, order],
     }  # fmt: skip
     for message, wrong in mistakes.items():
-        require(not _close(got, wrong), message)
+        require(not close(got, wrong), message)
     score = float(model.attention_scores(cache.resid[1], 1)[0, head, query, key])
     told = f"The table sums to {float(got.sum()):.4g}, but the score is {score:.4g}."
-    if _close(got[0, 0], want[0, 0] + want[0, 1] + want[1, 0] + want[1, 1]):
+    if close(got[0, 0], want[0, 0] + want[0, 1] + want[1, 0] + want[1, 1]):
         raise Wrong("The first part holds token and position together: `cache.resid[0]` alone is the token.")
     if bool((got[1].abs() < EXACT).all() or (got[:, 1].abs() < EXACT).all()):
         raise Wrong(f"{told} The row or column of the position is empty: queries and keys read model.W_pos.")
@@ -202,7 +217,9 @@ def score_table(answer) -> str:
 
 @exercise("Exercise 6.6")
 def pattern_with_cut(answer) -> str:
-    model, tokens, earlier, later = _model(50, loud=True), _tokens(51, batch=2), 2, 0
+    # Loud, so that patterns are far from uniform, and what layer 0 wrote counts.
+    model, tokens = small_model(SMALL, 50, W_O=5, W_Q=2), drawn_tokens(SMALL.d_vocab, (2, 7), 51)
+    earlier, later = 2, 0
     _, cache = model.run_with_cache(tokens)
     whole = cache.resid[1] + model.W_pos[: tokens.shape[1]]
     wrote = cache.head_out(0, earlier)
@@ -210,7 +227,7 @@ def pattern_with_cut(answer) -> str:
 
     def pattern(q_from, k_from, scale=SMALL.d_head**-0.5, mask=True, head=later):
         scores = (q_from @ model.W_Q[1, head]) @ (k_from @ model.W_K[1, head]).mT * scale
-        return (scores.masked_fill(_future(tokens.shape[1]), -torch.inf) if mask else scores).softmax(dim=-1)
+        return (scores.masked_fill(later_keys(tokens.shape[1]), -torch.inf) if mask else scores).softmax(dim=-1)
 
     for side in "QK":
         before = tokens.clone()
@@ -238,7 +255,7 @@ def pattern_with_cut(answer) -> str:
             "This is the pattern of another head: it is `later` in layer 1.": pattern(q, k, head=earlier),
         }
         for message, wrong in mistakes.items():
-            require(not _close(got, wrong), f"Side {side!r}: {message}")
+            require(not close(got, wrong), f"Side {side!r}: {message}")
         require_close(got, want, f"The pattern for side {side!r}", EXACT, hint)
     return "One reading changed, and nothing else."
 
@@ -249,7 +266,7 @@ def planted_pair(answer) -> str:
     for seed, plant in enumerate(plants):
         model = _planted(seed, *plant)
         got = answer(model)
-        require(got is not None, "The answer is None: does your function return something?")
+        require_given(got)
         require(
             isinstance(got, tuple | list) and len(got) == 3, f"Return three things: earlier, later, kind; not {got!r}."
         )
@@ -272,7 +289,7 @@ def planted_pair(answer) -> str:
 def _planted(seed: int, earlier: int, later: int, kind: str) -> AttentionOnlyTransformer:
     """A model of random heads of very different sizes, one of which reads just what an earlier one writes."""
     cfg = ModelConfig(n_layers=2, n_heads=4, d_model=60, d_head=3, d_vocab=7, n_ctx=5)
-    model = AttentionOnlyTransformer.init(cfg, 60 + seed).double().requires_grad_(False)
+    model = small_model(cfg, 60 + seed)
     reads = {"Q": model.W_Q, "K": model.W_K, "V": model.W_V}[kind]
     mix = torch.linalg.qr(normal((cfg.d_head, cfg.d_head), 70 + seed)).Q
     reads[1, later] = model.W_O[0, earlier].T @ mix
@@ -315,29 +332,3 @@ def _random_fits(d_model: int, rank: int, draws: int) -> tuple[float, float]:
 
     fits = norm(A @ (B @ C), D) / (norm(A, B) * norm(C, D))
     return fits.mean().item(), fits.std().item()
-
-
-def _future(pos: int) -> torch.Tensor:
-    return torch.ones(pos, pos, dtype=torch.bool).triu(1)
-
-
-def _model(seed: int, loud: bool = False) -> AttentionOnlyTransformer:
-    model = AttentionOnlyTransformer.init(SMALL, seed).double().requires_grad_(False)
-    if loud:  # so that patterns are far from uniform, and what layer 0 wrote counts
-        model.W_O.mul_(5), model.W_Q.mul_(2)
-    return model
-
-
-def _tokens(seed: int, batch: int = 1) -> torch.Tensor:
-    return torch.randint(1, SMALL.d_vocab, (batch, 7), generator=torch.Generator().manual_seed(seed))
-
-
-def _double(answer) -> torch.Tensor:
-    """The reader's numbers, lists or tensor in 64-bit numbers."""
-    return torch.as_tensor(answer, dtype=torch.float64).detach().cpu()
-
-
-def _close(got, want) -> bool:
-    """Equal up to rounding; a different shape is not close."""
-    got = _double(got)
-    return got.shape == want.shape and bool(torch.allclose(got, want, atol=EXACT, rtol=0))

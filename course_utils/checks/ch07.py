@@ -5,7 +5,19 @@ Each checker makes its own sequences, patterns or small models, works the answer
 
 import torch
 
-from course_utils.checks.base import Wrong, exercise, normal, require, require_close, require_shape
+from course_utils.checks.base import (
+    Wrong,
+    close,
+    drawn_tokens,
+    exercise,
+    later_keys,
+    normal,
+    require,
+    require_close,
+    require_given,
+    require_shape,
+    small_model,
+)
 from course_utils.config import ModelConfig
 from course_utils.model import AttentionOnlyTransformer
 
@@ -15,10 +27,10 @@ EXACT = 1e-6
 
 @exercise("Exercise 7.1")
 def induction_keys(answer) -> str:
-    cases = [[0, 5, 6, 7, 5], [0, 3, 3, 3], [0, 1, 2, 1, 4, 1, 2], [0], [0, *_drawn(6, 11, 0).tolist()]]
+    cases = [[0, 5, 6, 7, 5], [0, 3, 3, 3], [0, 1, 2, 1, 4, 1, 2], [0], [0, *drawn_tokens(6, (11,), 0).tolist()]]
     for tokens in cases:
         got = answer(list(tokens))
-        require(got is not None, "The answer is None: does your function return something?")
+        require_given(got)
         got = [sorted(int(key) for key in keys) for keys in got]
         require(len(got) == len(tokens), f"{len(got)} lists for {len(tokens)} positions: one for each position.")
         same = [[j for j in range(len(tokens)) if tokens[j] == token] for token in tokens]
@@ -67,7 +79,7 @@ def name_heads(answer) -> str:
         named = [list(all_heads)[i].strip() for i in order]
         stacked = torch.stack([list(all_heads.values())[i] for i in order])
         got = answer(stacked, N)
-        require(got is not None, "The answer is None: does your function return something?")
+        require_given(got)
         got = [str(name) for name in got]
         require(len(got) == len(named), f"{len(got)} names for {len(named)} heads.")
         for i, (mine, right) in enumerate(zip(got, named, strict=True)):
@@ -109,7 +121,7 @@ def shares(answer) -> str:
         }
         require_shape(got, (3, 3), "The table of shares", "One share for each part of the query and each of the key.")
         for message, wrong in told.items():
-            require(not _close(got, wrong), message)
+            require(not close(got, wrong), message)
         total = float(torch.as_tensor(got).sum())
         require_close(got, want, "A share", EXACT, f"The shares sum to {total:.4g}; they should sum to 1.")
     return "The shares sum to 1, each where it belongs."
@@ -118,8 +130,8 @@ def shares(answer) -> str:
 @exercise("Exercise 7.4")
 def matching_without(answer) -> str:
     for N, seed, earlier, later in ((6, 0, (0, 2), (1, 1)), (9, 1, (0, 0), (1, 2))):
-        model = _model(seed)
-        once = _drawn(SMALL.d_vocab, N, seed)
+        model = small_model(SMALL, seed, W_O=3, W_K=2)  # attention so sharp that cutting a path shows
+        once = drawn_tokens(SMALL.d_vocab, (N,), seed)
         tokens = torch.cat([torch.zeros(1, dtype=torch.long), once, once])[None]
         whole = model.state_dict()
         before = {name: weight.clone() for name, weight in whole.items()}
@@ -145,7 +157,7 @@ def matching_without(answer) -> str:
             "This is the sum over the queries: take the mean.": want * N,
         }
         for message, wrong in told.items():
-            require(not _close(got, wrong), message)
+            require(not close(got, wrong), message)
         require_close(got, want, "The mean attention", EXACT, "Queries N + 1 … 2N, keys q − N + 1.")
     return "Only that path was cut."
 
@@ -234,7 +246,7 @@ def _judge_pointer(weights: list[torch.Tensor], tokens: list[int], d_vocab: int,
     n = len(tokens)
     blocks = [torch.eye(d_vocab)[tokens], torch.eye(n_ctx)[:n], torch.zeros(n, n_ctx), torch.zeros(n, d_vocab)]
     x = torch.cat(blocks, dim=1).double()
-    future = torch.ones(n, n).triu(1).bool()
+    future = later_keys(n)
 
     def look(x, QK):
         return (x @ QK @ x.T).masked_fill(future, -torch.inf).softmax(-1)
@@ -312,7 +324,7 @@ def _matching(model, tokens, N, earlier, later, sides, off=0) -> torch.Tensor:
     q = (cut if "Q" in sides else whole) @ model.W_Q[later]
     k = (cut if "K" in sides else whole) @ model.W_K[later]
     scores = q @ k.T / model.cfg.d_head**0.5
-    future = torch.ones_like(scores).triu(1).bool()
+    future = later_keys(len(scores))
     pattern = scores.masked_fill(future, -torch.inf).softmax(-1)
     queries = torch.arange(N + 1, 2 * N + 1)
     return pattern[queries, queries - N + 1 + off].mean()
@@ -331,21 +343,3 @@ def _planted(N: int, key, weight: float) -> torch.Tensor:
 
 def _permutation(n: int, seed: int) -> list[int]:
     return torch.randperm(n, generator=torch.Generator().manual_seed(seed)).tolist()
-
-
-def _drawn(d_vocab: int, n: int, seed: int) -> torch.Tensor:
-    return torch.randint(1, d_vocab, (n,), generator=torch.Generator().manual_seed(seed))
-
-
-def _model(seed: int) -> AttentionOnlyTransformer:
-    """Random weights, attention sharper than at the start of training, so that cutting a path shows."""
-    model = AttentionOnlyTransformer.init(SMALL, seed).double().requires_grad_(False)
-    model.W_O *= 3
-    model.W_K *= 2
-    return model
-
-
-def _close(got, want) -> bool:
-    """Equal up to rounding; a different shape is not close."""
-    got = torch.as_tensor(got).detach()
-    return got.shape == want.shape and bool(torch.allclose(got.double(), want.double(), atol=EXACT, rtol=0))

@@ -3,13 +3,24 @@
 Each checker draws a small random model (in 64-bit numbers), works out the answer by its own route, and compares.
 """
 
-import torch
-from torch.nn.functional import cross_entropy
+from dataclasses import replace
 
-from course_utils.checks.base import Wrong, exercise, normal, require, require_close
+import torch
+import torch.nn.functional as F
+
+from course_utils.checks.base import (
+    Wrong,
+    close,
+    drawn_tokens,
+    exercise,
+    normal,
+    require,
+    require_close,
+    require_given,
+    small_model,
+)
 from course_utils.config import ModelConfig
 from course_utils.factored import FactoredMatrix
-from course_utils.model import AttentionOnlyTransformer
 
 # All sizes differ, so that no shape is right by chance.
 SMALL = ModelConfig(n_layers=2, n_heads=3, d_model=10, d_head=4, d_vocab=17, n_ctx=9)
@@ -24,7 +35,7 @@ def importance_table(answer) -> str:
         ([3.0, 2.0], 4, 50, [1, 4]),
     ):
         got = answer(list(losses), n_heads, d_vocab)
-        require(got is not None, "The table is None: does your function return something?")
+        require_given(got, "The table")
         first = torch.tensor(float(d_vocab), dtype=torch.float64).log().item()
         reductions = [before - now for before, now in zip([first, *losses], losses, strict=False)]
         want = [(n, fall, fall / n) for n, fall in zip(counts, reductions, strict=True)]
@@ -36,19 +47,17 @@ def importance_table(answer) -> str:
         shape = list(table.shape)
         require(shape == [len(losses), 3], f"The table has shape {shape}, expected {[len(losses), 3]}, {given}.")
         n_layers = len(losses) - 1
-        if _close(table[:, 0], [n_layers**k * n_heads**k for k in range(n_layers + 1)]) and n_layers > 1:
+        if close(table[:, 0], [n_layers**k * n_heads**k for k in range(n_layers + 1)]) and n_layers > 1:
             raise Wrong("You count a head twice, or later before earlier: a path takes its heads from different "
                         f"layers, in their order. Of order 2, {given}, there are {counts[2]} paths.")  # fmt: skip
         require_close(table[:, 0], counts, f"How many terms, {given}:", 0, "Choose the layers, then a head in each.")
         what = f"A reduction, {given},"
-        if _close(table[0, 1], losses[0]) or _close(table[0, 1], -losses[0]):
+        if close(table[0, 1], losses[0]) or close(table[0, 1], -losses[0]):
             raise Wrong(f"{what} begins with the loss of the direct path: take what it gains on ln d_vocab.")
-        require(
-            not _close(table[:, 1], [-fall for fall in reductions]), f"{what} has the wrong sign: a fall counts up."
-        )
-        if _close(table[:, 1], [first - loss for loss in losses]):
+        require(not close(table[:, 1], [-fall for fall in reductions]), f"{what} has the wrong sign: a fall counts up.")
+        if close(table[:, 1], [first - loss for loss in losses]):
             raise Wrong(f"{what} is counted from the uniform guess each time: take it from the order before.")
-        if _close(table[0, 1], torch.tensor(float(d_vocab)).log2().item() - losses[0]):
+        if close(table[0, 1], torch.tensor(float(d_vocab)).log2().item() - losses[0]):
             raise Wrong(f"{what} starts in bits: the uniform guess costs ln d_vocab nats.")
         require_close(table[:, 1], _exact(reductions), what, EXACT, "From ln d_vocab down, one order after the other.")
         require_close(table[:, 2], _exact([row[2] for row in want]), f"A reduction per term, {given},", EXACT,
@@ -61,7 +70,7 @@ def fair_shares(answer) -> str:
     for none, zero, one, both in ((5.0, 4.5, 3.0, 2.75), (4.0, 4.5, 3.5, 2.0), (2.0, 1.5, 1.25, 1.0)):
         loss = {"none": none, "0": zero, "1": one, "both": both}
         got = answer(dict(loss))
-        require(got is not None, "The answer is None: does your function return something?")
+        require_given(got)
         alone, beside = torch.tensor([none - zero, none - one]), torch.tensor([one - both, zero - both])
         require_close(torch.as_tensor(got).shape, (2,), "The number of shares", 0, "Return one for each layer.")
         got, want = torch.as_tensor(got).double(), ((alone + beside) / 2).double()
@@ -74,7 +83,7 @@ def fair_shares(answer) -> str:
             "of the wrong sign: what lowers the loss has a share above 0": -want,
         }
         for what, wrong in mistakes.items():
-            if _close(got, wrong) and not _close(wrong, want):
+            if close(got, wrong) and not close(wrong, want):
                 raise Wrong(f"For {loss} the shares {_listed(got)} are {what}.")
         total = none - both
         sums = f"For {loss} the shares sum to {got.sum():.4g}, but both together lower the loss by {total:.4g}."
@@ -85,14 +94,14 @@ def fair_shares(answer) -> str:
 
 @exercise("Exercise 8.3")
 def one_step(answer) -> str:
-    model, tokens = _model(1, n_layers=3), _tokens(2)
+    model, tokens = small_model(replace(SMALL, n_layers=3), 1), _text(2)
     _, cache = model.run_with_cache(tokens)
     pattern = cache.pattern.roll(1, dims=1)  # not the model's own for these tokens: it must be taken from the argument
     embedding = model.W_E[tokens]
     written = [normal(embedding.shape, 3 + layer) for layer in range(3)]
     copies = [x.clone() for x in written]
     got = answer(model, tokens, pattern, written)
-    require(got is not None, "The answer is None: does your function return something?")
+    require_given(got)
     require(all(torch.equal(a, b) for a, b in zip(written, copies, strict=True)),
             "You changed `written`, which the other layers still have to read: return a new list.")  # fmt: skip
     require(isinstance(got, torch.Tensor | list | tuple) and len(got) == 3, "Return what each of the 3 layers writes.")
@@ -110,22 +119,22 @@ def one_step(answer) -> str:
     fresh = []  # each layer reads what this very step has written before it
     for layer in range(3):
         fresh.append(out(embedding + sum(fresh), layer))
-    if _close(got[1], fresh[1]):
+    if close(got[1], fresh[1]):
         raise Wrong(
             "Layer 1 reads what layer 0 writes in this very step: all layers read the outputs of the step before."
         )
-    if all(_close(x, out(embedding + sum(written), layer)) for layer, x in enumerate(got)):
+    if all(close(x, out(embedding + sum(written), layer)) for layer, x in enumerate(got)):
         raise Wrong("A layer reads what it and later layers wrote: it can read the layers before it only.")
-    if all(_close(x, out(embedding + sum(written[: layer + 1]), layer)) for layer, x in enumerate(got)):
+    if all(close(x, out(embedding + sum(written[: layer + 1]), layer)) for layer, x in enumerate(got)):
         raise Wrong("A layer reads its own output: it can read the layers before it only.")
-    if all(_close(x, out(sum(written[:layer], torch.zeros_like(embedding)), layer)) for layer, x in enumerate(got)):
+    if all(close(x, out(sum(written[:layer], torch.zeros_like(embedding)), layer)) for layer, x in enumerate(got)):
         raise Wrong("The embedding is missing: it is in the stream at every step.")
-    if all(_close(x, r + y) for x, r, y in zip(got, reads, want, strict=True)):
+    if all(close(x, r + y) for x, r, y in zip(got, reads, want, strict=True)):
         raise Wrong("You return the stream after each layer: return only what the layer adds to it.")
     positions = model.W_pos[: tokens.shape[1]]
-    if all(_close(x, out(r + positions, layer)) for layer, (r, x) in enumerate(zip(reads, got, strict=True))):
+    if all(close(x, out(r + positions, layer)) for layer, (r, x) in enumerate(zip(reads, got, strict=True))):
         raise Wrong("You add W_pos to what values read: positions enter queries and keys only, and these are frozen.")
-    if _close(got[0], out(embedding, 0, cache.pattern)):
+    if close(got[0], out(embedding, 0, cache.pattern)):
         raise Wrong("These are the model's own patterns, computed again: use the `pattern` that you were given.")
     for layer in range(3):
         require_close(got[layer], want[layer], f"What layer {layer} writes", EXACT,
@@ -136,9 +145,9 @@ def one_step(answer) -> str:
 @exercise("Exercise 8.4")
 def direct_term_rise(answer) -> str:
     for seed, layer, head in ((5, 0, 1), (6, 1, 2)):
-        model, tokens = _model(seed, scale=6.0), _tokens(seed + 1)
+        model, tokens = small_model(SMALL, seed, W_O=6), _text(seed + 1)  # heads as loud as the embedding
         got = answer(model, tokens, layer, head)
-        require(got is not None, "The answer is None: does your function return something?")
+        require_given(got)
         _, cache = model.run_with_cache(tokens)
         embedding = model.W_E[tokens]
         values = torch.einsum("bpm,lhmd->lbhpd", embedding, model.W_V)
@@ -146,7 +155,9 @@ def direct_term_rise(answer) -> str:
         singles, full, term = embedding + terms.sum(dim=(0, 1)), cache.resid[-1], terms[layer, head]
 
         def loss(stream, skip=1, model=model, tokens=tokens):
-            return cross_entropy((stream[:, skip:-1] @ model.W_U).flatten(0, 1), tokens[:, skip + 1 :].flatten()).item()
+            return F.cross_entropy(
+                (stream[:, skip:-1] @ model.W_U).flatten(0, 1), tokens[:, skip + 1 :].flatten()
+            ).item()
 
         want = loss(singles - term) - loss(singles)
         ablated = _ablated(model, tokens, layer, head)
@@ -175,7 +186,7 @@ def direct_term_rise(answer) -> str:
 
 @exercise("Exercise 8.5")
 def virtual_head(answer) -> str:
-    model, tokens, first, second = _model(8), _tokens(9), 1, 2
+    model, tokens, first, second = small_model(SMALL, 8), _text(9), 1, 2
     _, cache = model.run_with_cache(tokens)
     got = answer(model, cache.pattern, first, second)
     require(isinstance(got, tuple | list) and len(got) == 2, "Return two things: the pattern and the matrix.")
@@ -188,19 +199,19 @@ def virtual_head(answer) -> str:
     A = torch.as_tensor(A)
     require(A.shape == two.shape, f"The pattern has shape {list(A.shape)}, expected {list(two.shape)}.")
     require(W.shape == ov[0].shape, f"The matrix has shape {list(W.shape)}, expected {list(ov[0].shape)}.")
-    if _close(A, one @ two):
+    if close(A, one @ two):
         raise Wrong("The pattern is A¹ A²: positions are moved by the earlier head first, and what acts first stands "
                     "next to the stream, on the right: A² A¹ X.")  # fmt: skip
-    require(not _close(A, two * one), "You multiplied the patterns entry by entry: take the matrix product.")
-    if _close(A, cache.pattern[1, :, first] @ cache.pattern[0, :, second]):
+    require(not close(A, two * one), "You multiplied the patterns entry by entry: take the matrix product.")
+    if close(A, cache.pattern[1, :, first] @ cache.pattern[0, :, second]):
         raise Wrong("The heads are swapped: `first` is in layer 0 and `second` in layer 1.")
     require_close(A, two @ one, "The pattern", EXACT, "The later head looks at what the earlier one has moved: A² A¹.")
-    if _close(W, ov[1] @ ov[0]):
+    if close(W, ov[1] @ ov[0]):
         raise Wrong(
             "The matrix is W_OV² W_OV¹, the paper's order, for columns. We multiply rows: the first comes first."
         )
-    require(not _close(W, other[0] @ other[1]), "The matrix is that of the heads swapped: `first` is in layer 0.")
-    require(not _close(W, (ov[0] @ ov[1]).T), "The matrix is the transpose: rows go in on the left.")
+    require(not close(W, other[0] @ other[1]), "The matrix is that of the heads swapped: `first` is in layer 0.")
+    require(not close(W, (ov[0] @ ov[1]).T), "The matrix is the transpose: rows go in on the left.")
     require_close(W, ov[0] @ ov[1], "The matrix", EXACT, "Values and output of the first, then of the second.")
     return "One head made of two: A² A¹ ⊗ W_OV¹ W_OV²."
 
@@ -209,7 +220,7 @@ def virtual_head(answer) -> str:
 def same_everywhere(answer) -> str:
     pattern = _planted_patterns()
     got = answer(pattern.clone())
-    require(got is not None, "The answer is None: does your function return something?")
+    require_given(got)
     got = torch.as_tensor(got)
     n_heads = pattern.shape[2]
     require(tuple(got.shape) == (n_heads, n_heads), f"The answer has shape {list(got.shape)}, "
@@ -269,25 +280,7 @@ def _ablated(model, tokens, layer: int, head: int) -> float:
     model.W_O[layer, head] = 0
     logits = model(tokens)
     model.W_O[layer, head] = kept
-    return cross_entropy(logits[:, 1:-1].flatten(0, 1), tokens[:, 2:].flatten()).item()
-
-
-def _model(seed: int, n_layers: int = 2, scale: float = 1.0) -> AttentionOnlyTransformer:
-    cfg = ModelConfig(**{**vars(SMALL), "n_layers": n_layers})
-    model = AttentionOnlyTransformer.init(cfg, seed).double().requires_grad_(False)
-    model.W_O.mul_(scale)  # heads that write as loudly as the embedding
-    return model
-
-
-def _tokens(seed: int) -> torch.Tensor:
-    text = torch.randint(1, SMALL.d_vocab, (3, 7), generator=torch.Generator().manual_seed(seed))
-    return torch.cat([torch.zeros(3, 1, dtype=torch.long), text], dim=1)
-
-
-def _close(got, want) -> bool:
-    """Equal up to rounding; a different shape is not close."""
-    got, want = torch.as_tensor(got).double(), torch.as_tensor(want).double()
-    return got.shape == want.shape and bool(torch.allclose(got, want, atol=1e-6, rtol=0))
+    return F.cross_entropy(logits[:, 1:-1].flatten(0, 1), tokens[:, 2:].flatten()).item()
 
 
 def _exact(values) -> torch.Tensor:
@@ -297,3 +290,8 @@ def _exact(values) -> torch.Tensor:
 
 def _listed(values: torch.Tensor) -> str:
     return ", ".join(f"{value:.4g}" for value in values.tolist())
+
+
+def _text(seed: int) -> torch.Tensor:
+    """Three lines, the start token first."""
+    return F.pad(drawn_tokens(SMALL.d_vocab, (3, 7), seed), (1, 0))

@@ -18,19 +18,23 @@ SOLUTION = "solution_"
 
 
 def path() -> Path | None:
-    """Where progress is kept, if it is; None if nothing may be."""
+    """Where progress is kept, if it is; None if nothing may be, or if this user has no home to keep it in."""
     named = os.environ.get(VARIABLE)
-    if named is None:
-        return Path.home() / ".course-utils-progress.json"
-    return Path(named).expanduser() if named else None
+    try:
+        if named is None:
+            return Path.home() / ".course-utils-progress.json"
+        return Path(named).expanduser() if named else None
+    except RuntimeError:  # in a container a user may be a number only
+        return None
 
 
 def begin() -> Path:
     """Make the file, from which on progress is kept, unless it is there already."""
     file = path()
     if file is None:
-        raise CourseError(f"{VARIABLE} is empty", "it says that nothing is kept", "unset it, or name a file in it")
-    if not file.exists():
+        what = f"{VARIABLE} is empty" if os.environ.get(VARIABLE) == "" else "this user has no home folder"
+        raise CourseError(what, "so nothing is kept", f"name a file in {VARIABLE}")
+    if not os.path.exists(file):
         _write(file, {})
     return file
 
@@ -38,13 +42,16 @@ def begin() -> Path:
 def forget() -> None:
     """Delete the file."""
     if file := path():
-        file.unlink(missing_ok=True)
+        try:
+            file.unlink(missing_ok=True)
+        except OSError as error:
+            raise CourseError(f"{file}", f"it cannot be deleted ({error.strerror})", "delete it yourself") from error
 
 
 def passed() -> dict[str, str]:
     """The day on which each exercise was first passed, by the exercise's name."""
     file = path()
-    if file is None or not file.exists():
+    if file is None or not os.path.exists(file):  # nor does it for us in a home that may not be read
         return {}
     try:
         days = json.loads(file.read_text("utf-8"))["passed"]
@@ -59,7 +66,7 @@ def passed() -> dict[str, str]:
 def note(exercise: str, answers: tuple) -> None:
     """Note that an exercise was passed, if progress is kept. A notebook goes on whatever happens."""
     file = path()
-    if file is None or not file.exists():
+    if file is None or not os.path.exists(file):
         return
     if any(getattr(answer, "__name__", "").startswith(SOLUTION) for answer in answers):
         return

@@ -2,11 +2,17 @@
 
 import contextlib
 import os
+import re
 import shutil
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, sync_playwright
-from visits import Visit, serve
+
+pytest.register_assert_rewrite("any_figure")
+
+from any_figure import page_of  # noqa: E402
+from visits import Visit, serve  # noqa: E402
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 SETTINGS = [
@@ -58,9 +64,27 @@ def without_javascript(browser):
         yield open_page
 
 
+@pytest.fixture(scope="module")
+def pages_of(tmp_path_factory):
+    """Make a folder with a page of figures for each name; the page light.html also in the dark."""
+
+    def make(**pages) -> Path:
+        folder = tmp_path_factory.mktemp("figures")
+        for name, figures in pages.items():
+            bodies = [figure if isinstance(figure, str) else figure._repr_html_() for figure in figures]
+            (folder / f"{name}.html").write_text(page_of(*bodies), "utf-8")
+            if name == "light":
+                (folder / "dark.html").write_text(page_of(*bodies, theme="dark"), "utf-8")
+        return folder
+
+    return make
+
+
 @pytest.fixture(scope="session")
-def served(site):
-    with serve(site) as address:
+def served(site, root):
+    """The site under the policy that README.md tells who publishes it."""
+    [policy] = re.findall(r"^Content-Security-Policy: (.+)$", (root / "README.md").read_text("utf-8"), re.M)
+    with serve(site, policy) as address:
         yield address
 
 

@@ -4,11 +4,11 @@ import base64
 
 import pytest
 import torch
-from test_explorables_live import GROUNDS, TELEPHONE, page_of
-from visits import Visit, reserved_height
+from any_figure import AnyFigure
+from visits import Visit
 
 from course_utils import AttentionOnlyTransformer, ModelConfig
-from course_utils.explorables import attention
+from course_utils.figures import attention_figure
 
 pytestmark = pytest.mark.browser
 
@@ -24,15 +24,12 @@ def figure():
     cfg = ModelConfig(n_layers=2, n_heads=12, d_model=24, d_head=8, d_vocab=1024, n_ctx=96)
     model = AttentionOnlyTransformer.init(cfg, seed=3).requires_grad_(False)
     model.W_Q.mul_(4)  # sharper
-    return attention(model, TEXTS, head="1.2", token=9)
+    return attention_figure(model, TEXTS, head="1.2", token=9)
 
 
 @pytest.fixture(scope="module")
-def folder(figure, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("attention")
-    for theme in GROUNDS:
-        (folder / f"{theme}.html").write_text(page_of(figure._repr_html_(), theme=theme), "utf-8")
-    return folder
+def folder(pages_of, figure):
+    return pages_of(light=[figure])
 
 
 class Shown:
@@ -141,38 +138,21 @@ def test_hostile_tokens_are_text(visit, folder, figure):
     assert (visited.outside, visited.errors) == ([], [])
 
 
-@pytest.mark.parametrize("theme", GROUNDS)
-def test_accessible_and_fits(visit, folder, theme):
-    visited = visit(folder.as_uri(), scheme=theme)
-    shown = Shown(visited, f"{theme}.html")
-    assert visited.violations() == []
-    shown.figure.get_by_role("button", name="Effect on the next token").click()
-    assert visited.violations() == []
-    for width in (TELEPHONE, 320):
-        shown.page.set_viewport_size({"width": width, "height": 740})
-        shown.page.wait_for_timeout(100)
-        assert shown.page.evaluate("document.documentElement.scrollWidth") <= width
-    assert visited.violations() == [] and visited.errors == []
+class TestAnyFigure(AnyFigure):
+    start = ".ex-strip button[tabindex='0']"
+    marks = {".ex-heads canvas": 2, ".ex-square canvas": 2, ".ex-across": 2, ".ex-scale": 2,
+             ".ex-strip button": 3}  # fmt: skip
 
+    def touch(self, page):
+        tokens = page.get_by_role("group", name="Tokens").get_by_role("button")
+        for name in ("Value-weighted", "Effect on the next token"):
+            page.get_by_role("button", name=name).click()
+            for i in (0, 5, 9):
+                tokens.nth(i).click()
+                yield
+        page.locator("select").select_option("Ids")
+        yield
 
-@pytest.mark.parametrize("width", [1280, TELEPHONE])
-def test_nothing_moves(visit, folder, width):
-    shown = Shown(visit(folder.as_uri(), width=width))
-    height = "() => document.querySelector('.course-explorable').getBoundingClientRect().height"
-    started = shown.page.evaluate(height)
-    for name in ("Value-weighted", "Effect on the next token"):
-        shown.figure.get_by_role("button", name=name).click()
-        for i in (0, 5, 9):
-            shown.tokens.nth(i).click()
-            assert shown.page.evaluate(height) == started
-    shown.figure.locator("select").select_option("Ids")
-    assert shown.page.evaluate(height) == started
-    reserved = reserved_height(shown.figure)
-    assert abs(reserved - started) < 48
-
-
-def test_without_javascript(without_javascript, folder, figure):
-    page = without_javascript(f"{folder.as_uri()}/light.html")
-    assert page.locator(".course-explorable table").count() == len(TEXTS)
-    assert page.locator(".course-explorable th[scope=row]").first.is_visible()
-    assert page.evaluate("document.documentElement.scrollWidth") <= TELEPHONE
+    def test_a_table_for_each_text(self, without_javascript, folder):
+        page = without_javascript(f"{folder.as_uri()}/light.html")
+        assert page.locator(".course-explorable table").count() == len(TEXTS)

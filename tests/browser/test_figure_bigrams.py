@@ -5,12 +5,12 @@ import base64
 import numpy as np
 import pytest
 import torch
+from any_figure import AnyFigure
 from hostile import HOSTILE
 from scipy.sparse import csr_array
-from test_explorables_live import GROUNDS, TELEPHONE, page_of
 
 from course_utils.corpus import Tokenizer
-from course_utils.explorables import bigrams, visible
+from course_utils.figures import bigrams_figure, visible
 
 pytestmark = pytest.mark.browser
 
@@ -22,19 +22,15 @@ TABLE = torch.from_numpy(rng.normal(0, 2, (N, N))).log_softmax(dim=1)
 
 @pytest.fixture(scope="module")
 def figure():
-    return bigrams(TABLE, COUNTS, ["(", ".", "self"], carried=300)
+    return bigrams_figure(TABLE, COUNTS, ["(", ".", "self"], carried=300)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, figure):
-    folder = tmp_path_factory.mktemp("bigrams")
-    for theme in GROUNDS:
-        (folder / f"{theme}.html").write_text(page_of(figure._repr_html_(), theme=theme), "utf-8")
+def folder(pages_of, figure):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Tokenizer, "show", lambda self, token: HOSTILE[token % len(HOSTILE)])
-        hostile = bigrams(TABLE, COUNTS, ["("], carried=len(HOSTILE))
-    (folder / "hostile.html").write_text(page_of(hostile._repr_html_()), "utf-8")
-    return folder
+        hostile = bigrams_figure(TABLE, COUNTS, ["("], carried=len(HOSTILE))
+    return pages_of(light=[figure], hostile=[hostile])
 
 
 def opened(visited, name="light.html"):
@@ -125,36 +121,14 @@ def test_tokens_are_shown_as_text(visit, folder):
     assert page.evaluate("window.hacked") is None and visited.errors == []
 
 
-@pytest.mark.parametrize("theme", GROUNDS)
-def test_accessible_and_fits(visit, folder, theme):
-    visited = visit(folder.as_uri(), scheme=theme)
-    page = opened(visited, f"{theme}.html")
-    assert visited.violations() == []
-    for width in (TELEPHONE, 320):
-        page.set_viewport_size({"width": width, "height": 740})
-        page.wait_for_timeout(100)
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-    assert visited.violations() == []
+class TestAnyFigure(AnyFigure):
+    plain = ".ex-baseline tbody tr:nth-child(3)"
+    keys = ("ArrowRight", "Enter", "ArrowLeft", "Enter")
+    marks = {".ex-next .ex-weights": 3, ".ex-next .ex-counts": 3, ".ex-head .ex-weights": 3, ".ex-head .ex-counts": 3}
 
-
-@pytest.mark.parametrize("width", [1280, TELEPHONE])
-def test_nothing_moves_at_a_touch(visit, folder, width):
-    page = opened(visit(folder.as_uri(), width=width))
-    height = "() => document.querySelector('.course-explorable').getBoundingClientRect().height"
-    started = page.evaluate(height)
-    field = page.get_by_label("Another token")
-    for typed in ("self", "no such token", ""):
-        field.fill(typed)
-        field.press("Enter")
-        assert page.evaluate(height) == started
-    reserved = page.locator(".course-explorable").evaluate("""root => {
-        root.querySelector('.ex-figure').remove();
-        root.dataset.state = 'starting';
-        return root.getBoundingClientRect().height;
-    }""")
-    assert abs(reserved - started) < 48
-
-
-def test_without_javascript(without_javascript, folder):
-    page = without_javascript(f"{folder.as_uri()}/light.html")
-    assert page.locator(".ex-baseline tbody tr").count() == 3
+    def touch(self, page):
+        field = page.get_by_label("Another token")
+        for typed in ("self", "no such token", "self", ""):
+            field.fill(typed)
+            field.press("Enter")
+            yield

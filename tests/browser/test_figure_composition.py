@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-from test_explorables_live import GROUNDS, TELEPHONE, page_of
-from visits import reserved_height, watch_shifts
+from any_figure import AnyFigure
 
-from course_utils.explorables import composition, quiz
-from course_utils.explorables.composition import READS, edges
+from course_utils.figures import composition_figure, quiz
+from course_utils.figures.composition import READS, edges
 
 pytestmark = pytest.mark.browser
 
@@ -20,23 +19,18 @@ BASELINE, STEP = 0.051, 0.005
 
 @pytest.fixture(scope="module")
 def figure():
-    return composition(MEASURE, EFFECT, BASELINE, 0.0012)
+    return composition_figure(MEASURE, EFFECT, BASELINE, 0.0012)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, figure):
-    folder = tmp_path_factory.mktemp("composition")
-    for theme in GROUNDS:
-        # with a quiz, as in the chapter: its style comes later, and must not undo the figure's
-        (folder / f"{theme}.html").write_text(
-            page_of(figure._repr_html_(), quiz("06")._repr_html_(), theme=theme), "utf-8"
-        )
-    return folder
+def folder(pages_of, figure):
+    # with a quiz, as in the chapter: its style comes later, and must not undo the figure's
+    return pages_of(light=[figure, quiz("06")])
 
 
 class Shown:
-    def __init__(self, visited, data, theme="light"):
-        self.page, self.data = visited.open(f"{theme}.html"), data
+    def __init__(self, page, data):
+        self.page, self.data = page, data
         self.figure = self.page.locator("[data-figure=composition]")
         self.list, self.said = self.figure.locator(".ex-list"), self.figure.locator(".ex-said")
         self.list.locator("button").first.wait_for()
@@ -89,7 +83,7 @@ class Shown:
 
 def test_every_control_by_mouse(visit, folder, figure):
     visited = visit(folder.as_uri())
-    shown = Shown(visited, figure.data)
+    shown = Shown(visited.open("light.html"), figure.data)
     wanted = shown.check()
     assert wanted[0][1:] == ("K", 7, 8)
     middle = "all => all.map(e => e.getBoundingClientRect()).map(({ left, width, top }) => [left + width / 2, top])"
@@ -128,7 +122,7 @@ def test_every_control_by_mouse(visit, folder, figure):
 
 def test_a_line_is_found_by_the_pointer(visit, folder, figure):
     visited = visit(folder.as_uri())
-    shown = Shown(visited, figure.data)
+    shown = Shown(visited.open("light.html"), figure.data)
     shown.threshold.fill("0.1")
     wanted = shown.check(least=0.1)
     assert len(wanted) == 2
@@ -144,7 +138,7 @@ def test_a_line_is_found_by_the_pointer(visit, folder, figure):
 
 
 def test_every_control_by_keyboard(visit, folder, figure):
-    shown = Shown(visit(folder.as_uri()), figure.data)
+    shown = Shown(visit(folder.as_uri()).open("light.html"), figure.data)
     keys, seen = shown.page.keyboard, []
     for _ in range(8):
         keys.press("Tab")
@@ -189,45 +183,25 @@ def test_every_control_by_keyboard(visit, folder, figure):
     shown.check("QK", least=0, head=(0, 8), by="effect")
 
 
-@pytest.mark.parametrize("theme", GROUNDS)
-def test_accessible_and_fits(visit, folder, figure, theme):
-    visited = visit(folder.as_uri(), scheme=theme)
-    shown = Shown(visited, figure.data, theme)
-    shown.button("head 0.8").click()
-    assert visited.violations() == []
-    for width in (TELEPHONE, 320):
-        shown.page.set_viewport_size({"width": width, "height": 740})
-        assert shown.page.evaluate("document.documentElement.scrollWidth") <= width
-    assert visited.violations() == [], "telephone"
-    assert visited.errors == []
+class TestAnyFigure(AnyFigure):
+    start = ".ex-list button[tabindex='0']"
+    marks = {"line.ex-Q": 3, "line.ex-K": 3, "line.ex-V": 3, ".ex-edge i": 3, ".ex-controls svg": 3, ".ex-tag.ex-K": 3}
 
+    def touch(self, page):
+        shown = Shown(page, None)
+        for button in shown.list.locator("button").all()[::6]:
+            button.focus()
+            yield
+        shown.button("head 0.8").click()
+        yield
+        for least in (0, 0.12, 0.03):
+            shown.threshold.fill(str(least))
+            yield
+        for kind in ("Q queries", "K keys", "V values", "K keys"):
+            shown.button(kind).click()
+            yield
 
-@pytest.mark.parametrize("width", [1280, TELEPHONE])
-def test_nothing_moves_when_it_starts_or_answers(visit, folder, figure, width):
-    visited = visit(folder.as_uri(), width=width)
-    watch_shifts(visited.page)
-    shown = Shown(visited, figure.data)
-    height = "() => document.querySelector('.course-explorable').getBoundingClientRect().height"
-    started = shown.page.evaluate(height)
-    for button in shown.list.locator("button").all()[::6]:
-        button.focus()
-        assert shown.page.evaluate(height) == started
-    shown.button("head 0.8").click()
-    for least in (0, 0.12):
-        shown.threshold.fill(str(least))
-        assert shown.page.evaluate(height) == started
-    for kind in ("Q queries", "K keys", "V values"):
-        shown.button(kind).click()
-        assert shown.page.evaluate(height) == started
-    shown.page.wait_for_timeout(200)
-    assert shown.page.evaluate("window.shift") < 0.01
-    reserved = reserved_height(shown.figure)
-    assert abs(reserved - started) < 48
-
-
-def test_without_javascript(without_javascript, folder, figure):
-    page = without_javascript(f"{folder.as_uri()}/light.html")
-    rows = page.locator(".course-explorable tbody tr")
-    assert rows.count() == len(edges(figure.data)) and rows.first.is_visible()
-    assert rows.first.inner_text().startswith("0.7 → 1.8, keys (K)")
-    assert page.evaluate("document.documentElement.scrollWidth") <= TELEPHONE
+    def test_a_row_for_each_line(self, without_javascript, folder, figure):
+        rows = without_javascript(f"{folder.as_uri()}/light.html").locator(".course-explorable tbody tr")
+        assert rows.count() == len(edges(figure.data))
+        assert rows.first.inner_text().startswith("0.7 → 1.8, keys (K)")

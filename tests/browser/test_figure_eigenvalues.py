@@ -2,15 +2,13 @@
 
 import pytest
 import torch
+from any_figure import AnyFigure
 from hostile import HOSTILE
-from test_explorables_live import page_of
 
-from course_utils.explorables import eigenvalues, visible
 from course_utils.factored import FactoredMatrix
+from course_utils.figures import eigenvalues_figure, visible
 
 pytestmark = pytest.mark.browser
-
-TELEPHONE = 360
 
 
 def circuit(seed: int, n: int, rank: int = 12) -> FactoredMatrix:
@@ -20,19 +18,16 @@ def circuit(seed: int, n: int, rank: int = 12) -> FactoredMatrix:
 
 HEADS = range(12)
 NAMES = [f"·name{i}" for i in range(60)]
-FIGURE = eigenvalues({h: circuit(h, 60) for h in HEADS}, {h: circuit(50 + h, 60) for h in HEADS}, NAMES, first=4)
+FIGURE = eigenvalues_figure({h: circuit(h, 60) for h in HEADS}, {h: circuit(50 + h, 60) for h in HEADS}, NAMES, first=4)
 DATA = FIGURE.data
 
 
-@pytest.fixture
-def folder(tmp_path):
+@pytest.fixture(scope="module")
+def folder(pages_of):
     names = [f"{text}{i}" for i, text in enumerate(HOSTILE)]
     tables = {h: circuit(h, len(names), 24) for h in HEADS}
-    hostile = eigenvalues(tables, tables, names)
-    for theme in ("light", "dark"):
-        page = page_of(FIGURE._repr_html_(), hostile._repr_html_(), theme=theme)
-        (tmp_path / f"{theme}.html").write_text(page, "utf-8")
-    return tmp_path
+    hostile = eigenvalues_figure(tables, tables, names)
+    return pages_of(light=[FIGURE, hostile])
 
 
 def opened(visited, name="light.html"):
@@ -125,25 +120,15 @@ def test_hostile_tokens_are_text(visit, folder):
     assert hostile.locator(".ex-vector :is(img, svg, script)").count() == 0
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, TELEPHONE, 320])
-def test_accessible_and_it_fits_and_nothing_jumps(visit, folder, theme, width):
-    visited = visit(folder.as_uri(), scheme=theme, width=width)
-    page, figure = opened(visited, f"{theme}.html")
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    if width != 320:
-        assert visited.violations() == []
-        place = figure.evaluate("f => parseFloat(getComputedStyle(f.querySelector('.ex-figure')).minHeight)")
-        heights = []
+class TestAnyFigure(AnyFigure):
+    start = ".ex-list button[tabindex='0']"
+    marks = {".ex-plane .ex-trained": 3, ".ex-plane .ex-here": 3, ".ex-planes svg": 3, ".ex-vector i": 3,
+             ".ex-key .ex-dot": 3, ".ex-key .ex-open": 3}  # fmt: skip
+
+    def touch(self, page):
+        figure = page.locator(".course-explorable").first
         for head in (4, 8):
             figure.locator(".ex-planes button").nth(head).click()
             for i in (0, 1, 3):
                 figure.locator(".ex-list button").nth(i).focus()
-                heights.append(figure.locator(".ex-figure").evaluate("f => f.getBoundingClientRect().height"))
-        assert max(heights) - min(heights) < 1 and abs(max(heights) - place) <= 48, (heights, place)
-
-
-def test_without_javascript(without_javascript, folder):
-    page = without_javascript(f"{folder.as_uri()}/light.html")
-    assert page.locator(".ex-baseline tbody tr").first.is_visible()
-    assert page.locator(".ex-planes").count() == 0
+                yield

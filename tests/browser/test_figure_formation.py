@@ -4,10 +4,10 @@ import datetime
 
 import numpy as np
 import pytest
+from any_figure import TELEPHONE, AnyFigure
 from hostile import HOSTILE
-from test_explorables_live import GROUNDS, TELEPHONE, page_of
 
-from course_utils.explorables import formation, visible
+from course_utils.figures import formation_figure, visible
 
 pytestmark = pytest.mark.browser
 
@@ -40,22 +40,18 @@ LOGS = {RUNS[0]: made_log(2), RUNS[1]: made_log(1, seed=1)}
 
 @pytest.fixture(scope="module")
 def figure():
-    return formation(LOGS, dict.fromkeys(RUNS, TEXT))
+    return formation_figure(LOGS, dict.fromkeys(RUNS, TEXT))
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, figure):
-    folder = tmp_path_factory.mktemp("formation")
-    for theme in GROUNDS:
-        (folder / f"{theme}.html").write_text(page_of(figure._repr_html_(), theme=theme), "utf-8")
-    hostile = formation({HOSTILE[1]: made_log(2, tokens=len(HOSTILE))}, {HOSTILE[1]: HOSTILE})
-    (folder / "hostile.html").write_text(page_of(hostile._repr_html_()), "utf-8")
-    return folder
+def folder(pages_of, figure):
+    hostile = formation_figure({HOSTILE[1]: made_log(2, tokens=len(HOSTILE))}, {HOSTILE[1]: HOSTILE})
+    return pages_of(light=[figure], hostile=[hostile])
 
 
 class Shown:
-    def __init__(self, visited, name="light"):
-        self.page = visited.open(f"{name}.html")
+    def __init__(self, page):
+        self.page = page
         self.figure = self.page.locator(".course-explorable")
         self.slider = self.figure.get_by_label("Moment", exact=True)
         self.slider.wait_for()
@@ -96,7 +92,7 @@ class Shown:
 @pytest.mark.parametrize("width", [1280, TELEPHONE])
 def test_by_mouse(visit, folder, figure, width):
     visited = visit(folder.as_uri(), width=width)
-    shown = Shown(visited)
+    shown = Shown(visited.open("light.html"))
     assert shown.check(figure.data) == 5
     before = shown.figure.bounding_box()["height"]
     shown.slider.fill("2")
@@ -120,7 +116,7 @@ def test_by_mouse(visit, folder, figure, width):
 
 
 def test_by_keyboard(visit, folder, figure):
-    shown = Shown(visit(folder.as_uri()))
+    shown = Shown(visit(folder.as_uri()).open("light.html"))
     shown.button("Play").focus()
     shown.page.keyboard.press("ArrowLeft")
     shown.page.keyboard.press("ArrowLeft")
@@ -139,58 +135,55 @@ def test_it_plays_from_the_beginning_and_pauses(visit, folder, figure, motion):
     visited = visit(folder.as_uri())
     visited.page.emulate_media(reduced_motion=motion)
     visited.page.clock.install(time=datetime.datetime(2030, 1, 1))
-    shown = Shown(visited)
+    shown = Shown(visited.open("light.html"))
     visited.page.clock.pause_at(datetime.datetime(2030, 1, 1, 1))
     assert shown.check(figure.data) == 5
     shown.button("Play").click()
-    assert shown.said.get_attribute("aria-live") == "off"
+    live = shown.figure.locator("[aria-live]")
     assert shown.check(figure.data) == 0
     shown.page.clock.run_for(1000)
     assert shown.check(figure.data) == (2 if motion == "no-preference" else 0)
     shown.page.clock.run_for(600)
     assert shown.check(figure.data) == (3 if motion == "no-preference" else 1)
+    assert live.inner_text() == "", "a voice could not keep up"
     shown.button("Pause").click()
-    assert shown.said.get_attribute("aria-live") == "polite"
     at = shown.check(figure.data)
     shown.page.clock.run_for(5000)
     assert shown.check(figure.data) == at
     shown.button("Play").click()
     shown.page.clock.run_for(20000)
     assert shown.check(figure.data) == 5 and shown.button("Play").is_visible()
+    assert live.inner_text() == ""
+    shown.page.keyboard.press("ArrowLeft")
+    shown.page.clock.run_for(600)
+    assert live.inner_text().startswith("Step ") and "it looks most at" in live.inner_text()
 
 
 def test_hostile_texts_are_shown(visit, folder):
     visited = visit(folder.as_uri())
-    shown = Shown(visited, "hostile")
+    shown = Shown(visited.open("hostile.html"))
     tokens = shown.figure.locator(".ex-strip code").all_text_contents()
     assert tokens == [visible(text).encode("utf-8", "replace").decode() for text in HOSTILE]
     assert shown.page.evaluate("window.hacked") is None
     assert (visited.outside, visited.errors) == ([], [])
 
 
-@pytest.mark.parametrize("theme", GROUNDS)
-@pytest.mark.parametrize("width", [1280, TELEPHONE, 320])
-def test_it_is_accessible_and_fits(visit, folder, theme, width):
-    if theme == "dark" and width == 320:
-        return
-    visited = visit(folder.as_uri(), scheme=theme, width=width)
-    shown = Shown(visited, theme)
-    assert visited.violations() == []
-    assert shown.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+class TestAnyFigure(AnyFigure):
+    start = ".ex-controls button"
+    keys = ("ArrowLeft", "ArrowRight")
+    marks = {"path.ex-line": 3, "path.ex-cell": 1.5, "path.ex-goal": 3, "path.ex-query": 3, ".ex-strip button": 3}
 
+    def touch(self, page):
+        shown = Shown(page)
+        for moment in ("2", "0", "5"):
+            shown.slider.fill(moment)
+            yield
+        shown.button("Log axis").click()
+        yield
+        shown.figure.locator(".ex-strip button").nth(7).click()
+        yield
 
-@pytest.mark.parametrize("width", [1280, TELEPHONE])
-def test_it_keeps_its_place_while_it_starts(visit, folder, width):
-    shown = Shown(visit(folder.as_uri(), width=width))
-    place, needed = shown.figure.locator(".ex-figure").evaluate("""e => {
-        const place = parseFloat(getComputedStyle(e).minHeight);
-        e.style.minHeight = 0;
-        return [place, e.offsetHeight];
-    }""")
-    assert abs(place - needed) <= 48
-
-
-def test_without_javascript_the_table_stands(without_javascript, folder, figure):
-    page = without_javascript(f"{folder.as_uri()}/light.html")
-    assert page.locator(".ex-baseline table").count() == 2 and page.locator(".ex-baseline").is_visible()
-    assert page.locator("caption").first.inner_text() == "two layers, head 1.2"
+    def test_a_table_for_each_run(self, without_javascript, folder):
+        page = without_javascript(f"{folder.as_uri()}/light.html")
+        assert page.locator(".ex-baseline table").count() == 2
+        assert page.locator("caption").first.inner_text() == "two layers, head 1.2"

@@ -1,11 +1,11 @@
 """The residual stream as a sum, in a real browser from the disk, with the network blocked."""
 
 import pytest
+from any_figure import AnyFigure
 from hostile import HOSTILE
-from test_explorables_live import GROUNDS, TELEPHONE, page_of
 
 from course_utils.corpus import Tokenizer
-from course_utils.explorables import residual_stream, visible
+from course_utils.figures import residual_stream_figure, visible
 
 pytestmark = pytest.mark.browser
 
@@ -14,19 +14,15 @@ TEXT = "def area(width, height):\n    return width * height\n\ndef volume(width,
 
 @pytest.fixture(scope="module")
 def figure():
-    return residual_stream("two-layer", TEXT, last=16, offer=[" self", "\n"])
+    return residual_stream_figure("two-layer", TEXT, last=16, offer=[" self", "\n"])
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, figure):
-    folder = tmp_path_factory.mktemp("stream")
-    for theme in GROUNDS:
-        (folder / f"{theme}.html").write_text(page_of(figure._repr_html_(), theme=theme), "utf-8")
+def folder(pages_of, figure):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Tokenizer, "show", lambda self, token: HOSTILE[token % len(HOSTILE)])
-        hostile = residual_stream("two-layer", TEXT)
-    (folder / "hostile.html").write_text(page_of(hostile._repr_html_()), "utf-8")
-    return folder
+        hostile = residual_stream_figure("two-layer", TEXT)
+    return pages_of(light=[figure], hostile=[hostile])
 
 
 def number(text: str) -> float:
@@ -127,37 +123,16 @@ def test_tokens_are_shown_as_text(visit, folder):
     assert page.evaluate("window.hacked") is None and visited.errors == []
 
 
-@pytest.mark.parametrize("theme", GROUNDS)
-def test_accessible_and_fits(visit, folder, theme):
-    visited = visit(folder.as_uri(), scheme=theme)
-    page = opened(visited, f"{theme}.html")
-    assert visited.violations() == []
-    for width in (TELEPHONE, 320):
-        page.set_viewport_size({"width": width, "height": 740})
-        page.wait_for_timeout(100)
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-    assert visited.violations() == []
+class TestAnyFigure(AnyFigure):
+    plain = ".ex-baseline tbody tr:nth-child(16)"
+    marks = {".ex-sum .ex-plus": 3, ".ex-sum .ex-minus": 3, ".ex-key .ex-plus": 3, ".ex-key .ex-minus": 3,
+             ".ex-track": 3, ".ex-run": 3}  # fmt: skip
 
-
-@pytest.mark.parametrize("width", [1280, TELEPHONE])
-def test_nothing_moves_at_a_touch(visit, folder, width):
-    page = opened(visit(folder.as_uri(), width=width))
-    height = "() => document.querySelector('.course-explorable').getBoundingClientRect().height"
-    started = page.evaluate(height)
-    for at in (0, 7, 15):
-        page.get_by_role("group", name="Position").get_by_role("button").nth(at).click()
-        for which in ("0", "2", "7"):
-            page.get_by_label("Logit of").select_option(which)
-            assert page.evaluate(height) == started
-    reserved = page.locator(".course-explorable").evaluate("""root => {
-        root.querySelector('.ex-figure').remove();
-        root.dataset.state = 'starting';
-        return root.getBoundingClientRect().height;
-    }""")
-    assert abs(reserved - started) < 48
-
-
-def test_without_javascript(without_javascript, folder, figure):
-    page = without_javascript(f"{folder.as_uri()}/light.html")
-    assert page.locator(".ex-baseline tbody tr").count() == 16
-    assert page.locator(".ex-baseline table").is_visible()
+    def touch(self, page):
+        for at in (0, 7, 15):
+            page.get_by_role("group", name="Position").get_by_role("button").nth(at).click()
+            for which in ("0", "2", "7"):
+                page.get_by_label("Logit of").select_option(which)
+                yield
+        page.get_by_role("button", name="Largest first").click()
+        yield

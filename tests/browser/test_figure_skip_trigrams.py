@@ -2,33 +2,28 @@
 
 import numpy as np
 import pytest
+from any_figure import AnyFigure
 from hostile import HOSTILE
-from test_explorables_live import page_of
 
-from course_utils.explorables import skip_trigrams, visible
+from course_utils.figures import skip_trigrams_figure, visible
 
 pytestmark = pytest.mark.browser
-
-TELEPHONE = 360
 N = 24
 rng = np.random.default_rng(1)
 NAMES = [f"·name{i}" for i in range(N)]
 QK, OV = np.abs(rng.normal(size=(2, N, N)))
 COUNTS = rng.choice([0, 0, 1234], size=(N, N))
-FIGURE = skip_trigrams({4: (QK, OV), 10: (OV, QK)}, {4: [1, 2], 10: [3]}, NAMES, COUNTS)
+FIGURE = skip_trigrams_figure({4: (QK, OV), 10: (OV, QK)}, {4: [1, 2], 10: [3]}, NAMES, COUNTS)
 GRIDS = [grid for head in FIGURE.data["heads"] for grid in head["sources"]]
 
 
-@pytest.fixture
-def folder(tmp_path):
+@pytest.fixture(scope="module")
+def folder(pages_of):
     names = [f"{text}{i}" for i, text in enumerate(HOSTILE)]
     size = len(names)
     tables = np.abs(np.random.default_rng(2).normal(size=(2, size, size)))
-    hostile = skip_trigrams({"<b>": tables}, {"<b>": range(0, size, 9)}, names, np.zeros((size, size), int))
-    for theme in ("light", "dark"):
-        page = page_of(FIGURE._repr_html_(), hostile._repr_html_(), theme=theme)
-        (tmp_path / f"{theme}.html").write_text(page, "utf-8")
-    return tmp_path
+    hostile = skip_trigrams_figure({"<b>": tables}, {"<b>": range(0, size, 9)}, names, np.zeros((size, size), int))
+    return pages_of(light=[FIGURE, hostile])
 
 
 def opened(visited, name="light.html"):
@@ -122,25 +117,16 @@ def test_hostile_tokens_are_text(visit, folder):
     assert hostile.locator(".ex-grid :is(b, img, svg, script)").count() == 0
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, TELEPHONE, 320])
-def test_accessible_and_it_fits_and_nothing_jumps(visit, folder, theme, width):
-    visited = visit(folder.as_uri(), scheme=theme, width=width)
-    page, figure = opened(visited, f"{theme}.html")
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    if width != 320:
-        assert visited.violations() == []
-        place = figure.evaluate("f => parseFloat(getComputedStyle(f.querySelector('.ex-figure')).minHeight)")
-        heights = []
+class TestAnyFigure(AnyFigure):
+    start = ".ex-grid button[tabindex='0']"
+    keys = ("ArrowRight", "Enter", "ArrowDown", "Enter", "ArrowLeft", "Enter", "ArrowUp", "Enter")
+    marks = {".ex-grid thead i": 3, ".ex-grid tbody i": 3, ".ex-grid button.is-forced": 3,
+             ".ex-grid button:not([aria-pressed=true], .is-forced)": 1.5, ".ex-forced ul": 3}  # fmt: skip
+
+    def touch(self, page):
+        figure = page.locator(".course-explorable").first
         for head, sources in (("0", 2), ("1", 1)):
             figure.get_by_label("Head").select_option(head)
             for i in range(sources):
                 figure.get_by_label("Source").select_option(str(i))
-                heights.append(figure.locator(".ex-figure").evaluate("f => f.getBoundingClientRect().height"))
-        assert max(heights) - min(heights) < 1 and abs(max(heights) - place) <= 48, (heights, place)
-
-
-def test_without_javascript(without_javascript, folder):
-    page = without_javascript(f"{folder.as_uri()}/light.html")
-    assert page.locator(".ex-baseline tbody tr").first.is_visible()
-    assert page.locator(".ex-grid").count() == 0
+                yield

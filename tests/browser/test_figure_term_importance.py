@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-from test_explorables_live import GROUNDS, TELEPHONE, page_of
-from visits import reserved_height, watch_shifts
+from any_figure import AnyFigure
 
-from course_utils.explorables import quiz, term_importance
-from course_utils.explorables.term_importance import strongest
+from course_utils.figures import quiz, term_importance_figure
+from course_utils.figures.term_importance import strongest
 
 pytestmark = pytest.mark.browser
 
@@ -22,7 +21,7 @@ CONSTANT[7, 2] = True
 def figure():
     direct, real = rng.normal(0.02, 0.1, (2, 12)), rng.normal(0.1, 0.1, (2, 12))
     real[0, 8] = 0.7359
-    return term_importance(
+    return term_importance_figure(
         losses=[8.31777, 5.54502, 2.7846, 2.34129],
         other=[5.54502, 5.1126, 4.6417],
         layers={"alone": [0.3231, 2.7086], "beside": [0.0518, 2.4373]},
@@ -35,19 +34,14 @@ def figure():
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, figure):
-    folder = tmp_path_factory.mktemp("term_importance")
-    for theme in GROUNDS:
-        # with a quiz, as in the chapter: its style comes later, and must not undo the figure's
-        (folder / f"{theme}.html").write_text(
-            page_of(figure._repr_html_(), quiz("08")._repr_html_(), theme=theme), "utf-8"
-        )
-    return folder
+def folder(pages_of, figure):
+    # with a quiz, as in the chapter: its style comes later, and must not undo the figure's
+    return pages_of(light=[figure, quiz("08")])
 
 
 class Shown:
-    def __init__(self, visited, data, theme="light"):
-        self.page, self.data = visited.open(f"{theme}.html"), data
+    def __init__(self, page, data):
+        self.page, self.data = page, data
         self.figure = self.page.locator("[data-figure=term_importance]")
         self.steps = self.figure.locator(".ex-steps button")
         self.steps.first.wait_for()
@@ -94,7 +88,7 @@ class Shown:
 
 def test_every_control_by_mouse(visit, folder, figure):
     visited = visit(folder.as_uri())
-    shown = Shown(visited, figure.data)
+    shown = Shown(visited.open("light.html"), figure.data)
     assert shown.opened() == 1
     shown.check_steps()
     shown.tells(0, 8)
@@ -130,7 +124,7 @@ def test_every_control_by_mouse(visit, folder, figure):
 
 
 def test_the_bars_of_the_heads(visit, folder, figure):
-    shown = Shown(visit(folder.as_uri()), figure.data)
+    shown = Shown(visit(folder.as_uri()).open("light.html"), figure.data)
     bars = shown.heads.evaluate_all("""all => all.map(button => [...button.querySelectorAll('i')].map(i => {
         const [bar, room] = [i, i.parentElement].map(e => e.getBoundingClientRect());
         return [(room.bottom - bar.bottom) / room.height, bar.height / room.height];
@@ -145,7 +139,7 @@ def test_the_bars_of_the_heads(visit, folder, figure):
 
 
 def test_every_control_by_keyboard(visit, folder, figure):
-    shown = Shown(visit(folder.as_uri()), figure.data)
+    shown = Shown(visit(folder.as_uri()).open("light.html"), figure.data)
     keys, seen = shown.page.keyboard, []
     for _ in range(3):
         keys.press("Tab")
@@ -187,47 +181,27 @@ def test_every_control_by_keyboard(visit, folder, figure):
     assert not shown.inside.evaluate("e => e.contains(document.activeElement)"), "what is shut takes no focus"
 
 
-@pytest.mark.parametrize("theme", GROUNDS)
-def test_accessible_and_fits(visit, folder, figure, theme):
-    visited = visit(folder.as_uri(), scheme=theme)
-    shown = Shown(visited, figure.data, theme)
-    shown.beside.select_option("paper")
-    assert visited.violations() == []
-    shown.steps.nth(2).click()
-    assert visited.violations() == []
-    for width in (TELEPHONE, 320):
-        shown.page.set_viewport_size({"width": width, "height": 740})
-        assert shown.page.evaluate("document.documentElement.scrollWidth") <= width
-    assert visited.violations() == [], "telephone"
-    assert visited.errors == []
+class TestAnyFigure(AnyFigure):
+    start = ".ex-columns button[tabindex='0']"
+    marks = {".ex-track .ex-gain": 3, ".ex-track .ex-left": 3, ".ex-columns .ex-direct": 3, ".ex-columns .ex-real": 3,
+             ".ex-key .ex-direct": 3, ".ex-key .ex-real": 3}  # fmt: skip
 
+    def touch(self, page):
+        shown = Shown(page, None)
+        for beside in ("", "paper", "other"):
+            shown.beside.select_option(beside)
+            for step in shown.steps.all():
+                step.click()
+                yield
+        shown.button("Leave the constants out").click()
+        yield
+        shown.steps.nth(1).click()
+        for at in range(0, 24, 5):
+            shown.heads.nth(at).focus()
+            yield
 
-@pytest.mark.parametrize("width", [1280, TELEPHONE])
-def test_nothing_moves_when_it_starts_or_answers(visit, folder, figure, width):
-    visited = visit(folder.as_uri(), width=width)
-    watch_shifts(visited.page)
-    shown = Shown(visited, figure.data)
-    height = "() => document.querySelector('.course-explorable').getBoundingClientRect().height"
-    started = shown.page.evaluate(height)
-    for beside in ("", "paper", "other"):
-        shown.beside.select_option(beside)
-        for step in shown.steps.all():
-            step.click()
-            assert shown.page.evaluate(height) == started
-    shown.button("Leave the constants out").click()
-    shown.steps.nth(1).click()
-    for at in range(0, 24, 5):
-        shown.heads.nth(at).focus()
-        assert shown.page.evaluate(height) == started
-    shown.page.wait_for_timeout(200)
-    assert shown.page.evaluate("window.shift") < 0.01
-    reserved = reserved_height(shown.figure)
-    assert abs(reserved - started) < 48
-
-
-def test_without_javascript(without_javascript, folder):
-    page = without_javascript(f"{folder.as_uri()}/light.html")
-    tables = page.locator(".course-explorable table")
-    assert tables.count() == 4 and tables.first.is_visible()
-    assert tables.first.locator("tbody tr").first.inner_text().split("\t")[:3] == ["direct path (1)", "8.32", "5.55"]
-    assert page.evaluate("document.documentElement.scrollWidth") <= TELEPHONE
+    def test_four_tables(self, without_javascript, folder):
+        tables = without_javascript(f"{folder.as_uri()}/light.html").locator(".course-explorable table")
+        assert tables.count() == 4
+        first = tables.first.locator("tbody tr").first.inner_text().split("\t")
+        assert first[:3] == ["direct path (1)", "8.32", "5.55"]

@@ -13,15 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from any_figure import GROUNDS, TELEPHONE, page_of
 from hostile import HOSTILE
-from test_explorables_live import GROUNDS, TELEPHONE, page_of
 from visits import QuietHandler, serve
 
 from course_utils.checkpoints import load_model
 from course_utils.corpus import documents, load_text, load_tokenizer
-from course_utils.explorables import induction_lab
-from course_utils.explorables.host import EXPORT, joined
-from course_utils.explorables.induction_lab import losses, repeated_pairs, ship, tokenizer_data, worker_source
+from course_utils.figures import induction_lab
+from course_utils.figures.host import EXPORT, joined
+from course_utils.figures.induction_lab import losses, repeated_pairs, ship, tokenizer_data, worker_source
 from course_utils.interventions import run_without
 
 pytestmark = pytest.mark.browser

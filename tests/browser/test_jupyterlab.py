@@ -13,7 +13,7 @@ from visits import Visit
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 CELLS = [
-    'from course_utils.explorables import quiz\nquiz("01")',
+    'from course_utils.figures import quiz\nquiz("01")',
     'live = quiz("02").widget()\nlive',
     "from course_utils.playground import playground\n"
     'playground(lambda word, times: print("so: " + word * times), word="na", times=[2, 3])',
@@ -37,8 +37,7 @@ def lab(tmp_path):
         "--IdentityProvider.token=",
     ]
     config = {name: str(tmp_path / name) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")}
-    environment = {key: value for key, value in os.environ.items() if key != "COURSE_STATIC"} | config
-    server = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    server = subprocess.Popen(command, cwd=tmp_path, env=os.environ | config, stderr=subprocess.PIPE, text=True)
     try:
         for line in server.stderr:
             if found := re.search(r"http://(?:localhost|127\.0\.0\.1):(\d+)/", line):

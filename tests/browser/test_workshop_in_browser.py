@@ -6,7 +6,7 @@ import zipfile
 import pytest
 from pypdf import PdfReader
 
-from course_utils import slides, workshop
+from tools import slides, workshop
 
 pytestmark = pytest.mark.browser
 

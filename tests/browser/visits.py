@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 import axe_playwright_python
-from playwright.sync_api import Locator, Page
+from playwright.sync_api import Page
 
 AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
 # Also the rules that axe holds for experimental: the theme breaks one of them, and the site mends it.
@@ -15,14 +15,22 @@ TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice",
 
 
 class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    policy = ""
+
     def log_message(self, *_):
         pass
 
+    def end_headers(self):
+        if self.policy:
+            self.send_header("Content-Security-Policy", self.policy)
+        super().end_headers()
+
 
 @contextlib.contextmanager
-def serve(folder: Path):
-    """The folder on a port of this machine; yields its address."""
-    handler = functools.partial(QuietHandler, directory=str(folder))
+def serve(folder: Path, policy: str = ""):
+    """The folder on a port of this machine, perhaps under a Content-Security-Policy; yields its address."""
+    kind = type("Handler", (QuietHandler,), {"policy": policy})
+    handler = functools.partial(kind, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
@@ -38,22 +46,17 @@ def watch_shifts(page: Page) -> None:
     """)
 
 
-def reserved_height(figure: Locator) -> float:
-    """The place that a figure keeps while it starts, in pixels. The figure is gone afterwards."""
-    return figure.evaluate("""root => {
-        root.querySelector('.ex-figure').remove();
-        root.dataset.state = 'starting';
-        return root.getBoundingClientRect().height;
-    }""")
-
-
 class Visit:
     """A page opened with the network blocked, and what it did."""
 
-    def __init__(self, browser, home: str, scheme: str = "light", width: int = 1280):
+    def __init__(self, browser, home: str, scheme: str = "light", width: int = 1280, forced: bool = False):
         self.home = home
-        self.context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        self.context.set_default_timeout(120_000)  # milliseconds; a busy machine is slow, not wrong
+        self.context = browser.new_context(
+            viewport={"width": width, "height": 900},
+            color_scheme=scheme,
+            forced_colors="active" if forced else "none",
+        )
+        self.context.set_default_timeout(15_000)  # milliseconds; a busy machine is slow, not wrong
         self.outside: list[str] = []
         self.errors: list[str] = []
         self.context.route("**/*", self._judge)
@@ -77,15 +80,20 @@ class Visit:
         self.page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
         return self.page
 
-    def violations(self) -> list[str]:
+    def violations(self, only: dict | None = None, within: str = "html") -> list[str]:
         """What axe-core finds, of any weight."""
         if self.page.evaluate("typeof axe") == "undefined":
             self.page.evaluate(AXE.read_text("utf-8"))
         # preload: axe would read the style sheets again by requests that file:// pages may not make.
-        options = {"preload": False, "resultTypes": ["violations"], "runOnly": {"type": "tag", "values": TAGS}}
-        result = self.page.evaluate("options => axe.run(document, options)", options)
+        rules = only or {"type": "tag", "values": TAGS}
+        options = {"preload": False, "resultTypes": ["violations"], "runOnly": rules}
+        result = self.page.evaluate("([within, options]) => axe.run(within, options)", [within, options])
         return [
             f"{violation['impact']} {violation['id']}: {node['html'][:200]} {node['failureSummary']}"
             for violation in result["violations"]
             for node in violation["nodes"]
         ]
+
+    def contrasts(self, within: str = "html") -> list[str]:
+        """What axe-core finds of texts that are too pale: all that other colours can do wrong."""
+        return self.violations({"type": "rule", "values": ["color-contrast"]}, within)

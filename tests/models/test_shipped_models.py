@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from course_utils import bigrams, checkpoints, corpus, load_model, scores, training
+from course_utils import bigrams, checkpoints, corpus, formation, load_model, scores, training
 from course_utils.config import ModelConfig, TrainConfig
 from course_utils.model import AttentionOnlyTransformer
 
@@ -155,7 +155,7 @@ def test_the_two_layer_log_has_forty_snapshots(log):
 
 
 def test_the_last_snapshot_is_of_the_shipped_model(log, models):
-    model, ids = models("two-layer"), corpus.load_tokenizer().encode(training.FIXED_TEXT)
+    model, ids = models("two-layer"), corpus.load_tokenizer().encode(formation.FIXED_TEXT)
     pattern = model.run_with_cache(torch.tensor([[0, *ids][:48]]))[1].pattern[:, 0]
     shipped = log["pattern"][-1].astype(float) / 255
     assert np.abs(shipped - pattern.numpy()).max() < 0.02  # 8 bits there, 16-bit weights here

@@ -1,14 +1,14 @@
-"""The decimal numbers of a chapter's prose, and the claims that they are roundings of."""
+"""The numbers that a text states, and the claims that they name: `0.85<!-- 02.table.correlation[0] -->`."""
 
 import ast
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
+import nbformat
 
-# What is no statement about results: code, maths, roles and directives' options, addresses, tags, comments.
+# What is no statement about results: code, maths, roles and directives' options, addresses, tags.
 NOT_PROSE = [
     r"^(```|~~~|:::)\{(?:math|code|code-block|bibliography)\b.*?^\1",
     r"^(```|~~~)(?!\{).*?^\1",
@@ -20,41 +20,87 @@ NOT_PROSE = [
     r"^:\w[\w-]*:[^\n]*$",
     r"https?://\S+",
     r"\]\([^)]*\)",
-    r"<!--.*?-->",
-    r"<[^>\n]+>",
+    r"<(?!!--)[^>\n]+>",
+    # Names: versions, licences, sections of a document, heads, the usual interval.
+    r"\b(?:Python|PyTorch|torch|version|CC BY|[Cc]hapter|[Ss]ection|[Ee]xercise|Figure|Fig\.|Table|[Ll]ayer|[Hh]ead)"
+    r"\s+\d+(?:\.\d+)*\b",
+    r"\b95\s%\s+intervals?\b",
 ]
-# Decimal numbers that are names: versions, licences, sections of a document.
-NAMES = r"\b(?:Python|PyTorch|torch|version|CC BY|[Cc]hapter|[Ss]ection|[Ee]xercise|Figure|Fig\.|Table)\s+\d+(?:\.\d+)+"
-DECIMAL = re.compile(r"(?<![\w.,])(?:\d{1,3}(?:[,\u202f\u00a0 ]\d{3})+|\d+)\.\d+(?![\w]|\.\d)")
+WORDS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen".split()
+NUMBER = rf"(?:(?:\d{{1,3}}(?:[,\u202f\u00a0 ]\d{{3}})+|\d+)(?:\.\d+)?|(?i:{'|'.join(WORDS)})\b)"
+# A number, the claim that it names, and what it is a share of: "%", "of the 12", "in five".
+STATED = re.compile(
+    rf"(?<![\w.,])(?P<number>{NUMBER})(?!\w|[.,]\d)(?:<!--(?P<mark>.*?)-->)?"
+    rf"(?=(?P<percent>\s*%|\s+per\s?cent\b)|\s+of\s+(?:(?:the|its|our|these|those)\s+)?(?P<of>{NUMBER})"
+    rf"|\s+in\s+(?!one\b)(?P<among>{NUMBER})|)"
+)
 
 
-def decimals(markdown: str) -> list[str]:
-    """The decimal numbers that the text states, as written."""
+def stated(markdown: str) -> Iterator[re.Match]:
+    """The numbers that must name a claim, and those that do: decimals, percentages, "N of M", "N in M"."""
     for pattern in NOT_PROSE:
         markdown = re.sub(pattern, " ", markdown, flags=re.S | re.M)
-    return DECIMAL.findall(re.sub(NAMES, " ", markdown))
+    for found in STATED.finditer(markdown):
+        counts = found["of"] and found["number"].lower() != "one"  # "one of four" picks, and counts nothing
+        if found["mark"] or "." in found["number"] or found["percent"] or counts or found["among"]:
+            yield found
 
 
-def is_rounding(written: str, values: Iterable[float]) -> bool:
-    """Whether some value, or the percentage that it is, rounds to what is written (signs are told in words)."""
-    digits = len(written.split(".")[1])
-    number = float(re.sub(r"[^\d.]", "", written))
-    slack = 0.5 * 10**-digits * (1 + 1e-9)
-    return any(abs(abs(factor * value) - number) <= slack for value in values for factor in (1, 100))
+def faults(markdown: str, claims: dict[str, dict], sources: set[str]) -> list[str]:
+    """A sentence for each number that names nothing, or something else."""
+    return [f"{found[0]} {fault}" for found in stated(markdown) if (fault := _fault(found, claims, sources))]
 
 
-def recorded_values(claims: dict[str, dict], chapter: str) -> list[float]:
-    """All numbers of a chapter's claims: our values and the paper's."""
-    values = []
-    for claim in claims.values():
-        if claim["chapter"] == chapter:
-            values += np.ravel(claim["value"]).tolist()
-            paper = claim.get("paper")
-            if isinstance(paper, str):
-                values += [float(number) for number in re.findall(r"\d+\.\d+|\d+", paper.replace(",", ""))]
-            elif paper is not None:
-                values += np.ravel(paper).tolist()
-    return values
+def _fault(found: re.Match, claims: dict[str, dict], sources: set[str]) -> str:
+    mark = (found["mark"] or "").strip()
+    if not mark:
+        return "names no claim: write <!-- KEY -->, <!-- a source in references.bib --> or <!-- given --> after it"
+    if mark == "given" or mark in sources:
+        return ""
+    try:
+        value = claimed_value(mark, claims)
+    except (KeyError, IndexError, TypeError):
+        return "names no number of book/results.json (a list needs [index])"
+    value *= 100 if found["percent"] else number(found["among"]) if found["among"] else 1
+    negative = found.string[: found.start()].endswith("\N{MINUS SIGN}")
+    value = -value if negative else abs(value)  # without a sign it is told in words: a fall of 0.4
+    digits = len(found["number"].partition(".")[2])
+    rounded = abs(value - number(found["number"])) <= 0.5 * 10**-digits * (1 + 1e-9)
+    return "" if rounded else f"is no rounding of {value:.6g}"
+
+
+def claimed_value(mark: str, claims: dict[str, dict]) -> float:
+    """The number that `KEY`, `KEY[1]` or `KEY.paper` names; of the paper's words, the one number or those in order."""
+    key, paper, places = re.match(r"(.+?)(\.paper)?((?:\[\d+\])*)$", mark).groups()
+    value = claims[key]["paper" if paper else "value"]
+    if isinstance(value, str):
+        shares = re.findall(r"([−-]?\d+(?:\.\d+)?)(\s?%)?", value)
+        value = [float(digits.replace("−", "-")) / (100 if percent else 1) for digits, percent in shares]
+        value = value[0] if len(value) == 1 else value
+    for place in re.findall(r"\d+", places):
+        value = value[int(place)]
+    return float(value)
+
+
+def number(written: str) -> float:
+    return WORDS.index(written.lower()) if written.lower() in WORDS else float(re.sub(r"[^\d.]", "", written))
+
+
+def neighbours(found: re.Match) -> list[str]:
+    """The text with the number one less and one more in its last digit."""
+    digits = len(found["number"].partition(".")[2])
+    values = [number(found["number"]) + step * 10**-digits for step in (-1, 1)]
+    start, end = found.span("number")
+    return [f"{found.string[:start]}{value:.{digits}f}{found.string[end:]}" for value in values if value >= 0]
+
+
+def texts(path: Path) -> list[str]:
+    """What a page or a quiz says: all of it, or a notebook's Markdown cells and captions."""
+    if path.suffix != ".ipynb":
+        return [path.read_text("utf-8")]
+    cells = nbformat.read(path, as_version=4).cells
+    captions = [cell.metadata.get("mystnb", {}).get("figure", {}).get("caption", "") for cell in cells]
+    return [cell.source for cell in cells if cell.cell_type == "markdown"] + captions
 
 
 def claimed_keys(notebook) -> list[str]:
@@ -71,6 +117,10 @@ def claimed_keys(notebook) -> list[str]:
 def load_claims(root: Path) -> dict[str, dict]:
     path = root / "book/results.json"
     return json.loads(path.read_text("utf-8"))["claims"] if path.exists() else {}
+
+
+def load_sources(root: Path) -> set[str]:
+    return set(re.findall(r"^@\w+\{([\w-]+),", (root / "book/references.bib").read_text("utf-8"), re.M))
 
 
 def chapter_of(path: Path) -> str:

@@ -12,8 +12,8 @@ import psutil
 import pytest
 from nbclient import NotebookClient
 
-from course_utils import notebooks, workshop
 from course_utils.checks import kept
+from tools import notebooks, workshop
 
 pytestmark = pytest.mark.release
 

@@ -5,7 +5,7 @@ import re
 import nbformat
 import pytest
 
-from course_utils import notebooks
+from tools import notebooks
 
 CHAPTERS = [path for path in notebooks.chapters() if re.match(r"\d\d_", path.name)]
 LEADS = ["What you will learn.", "What you need.", "Time.", "The question.", "In the notes and in the paper."]

@@ -1,4 +1,4 @@
-"""The chapters' form, the table of contents, and numbers in prose that no claim stands behind."""
+"""The chapters' form, the table of contents, and the claims that numbers in prose name."""
 
 import json
 import re
@@ -9,8 +9,9 @@ import nbformat
 import prose
 import pytest
 
-from course_utils import notebooks
 from course_utils.errors import CourseError
+from course_utils.figures.quiz import QUIZZES
+from tools import notebooks
 
 CHAPTERS = notebooks.chapters()
 ALT = "Line that falls from nine nats to four nats"
@@ -40,17 +41,31 @@ def test_nbval_collects_the_notebooks_of_the_contents(root):
     assert collected == set(CHAPTERS)
 
 
-def test_every_decimal_number_in_prose_is_a_claim(chapter, root):
-    values = prose.recorded_values(prose.load_claims(root), prose.chapter_of(chapter))
-    notebook = nbformat.read(chapter, as_version=4)
-    unbacked = [
-        f"cell {place}: {written}"
-        for place, cell in enumerate(notebook.cells)
-        if cell.cell_type == "markdown"
-        for written in prose.decimals(cell.source)
-        if not prose.is_rounding(written, values)
+@pytest.fixture(scope="module")
+def known(root):
+    return prose.load_claims(root), prose.load_sources(root)
+
+
+PAGES = [*CHAPTERS, *sorted((notebooks.ROOT / "book").rglob("*.md")), *sorted(QUIZZES.glob("*.json"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_numbers_in_prose_name_their_claims(page, known):
+    assert [fault for text in prose.texts(page) for fault in prose.faults(text, *known)] == []
+
+
+def test_each_number_bound_to_a_claim_is_caught_when_it_changes(known):
+    claims, sources = known
+    bound = [
+        found
+        for page in PAGES
+        for text in prose.texts(page)
+        for found in prose.stated(text)
+        if found["mark"].strip() not in {"given", *sources}
     ]
-    assert unbacked == []
+    assert len(bound) > 100
+    changed = [text for found in bound for text in prose.neighbours(found)]
+    assert [text for text in changed if len(prose.faults(text, *known)) != 1] == []
 
 
 def test_recorded_results_are_those_that_the_cells_claim(chapter, root):
@@ -120,7 +135,7 @@ BAD = {
     "unknown tags": lambda cells: cells.append(code("1", "excercise")),
     "holds no output": lambda cells: cells.append(code("print(2)", "nbval-check-output")),
     "not tagged nbval-ignore-output": lambda cells: cells.append(
-        code("from course_utils.explorables import quiz\nquiz('01')")
+        code("from course_utils.figures import quiz\nquiz('01')")
     ),
     "by a comment": lambda cells: cells.append(code("# NBVAL_SKIP\nprint(2)")),
     "other code than claims": lambda cells: cells.append(code("x = 1", "claims", "hide-input")),
@@ -198,6 +213,14 @@ def test_compared_outputs_are_compared(write, root, stored, outcome):
     assert subprocess.run(command, cwd=path.parent, capture_output=True).returncode == outcome
 
 
+def test_the_cells_of_a_notebook_stay_together_in_several_processes(write, root):
+    cells = [code("x = 0"), *(code(f"x += 1\nassert x == {n}") for n in range(1, 6))]
+    path = write([markdown("# A chapter"), *cells])
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", "-c", root / "pyproject.toml"]
+    done = subprocess.run([*command, path], cwd=path.parent, capture_output=True, text=True)
+    assert done.returncode == 0 and "6 passed" in done.stdout, done.stdout
+
+
 def test_stored_widget_state_and_counts_are_problems(write):
     path = write(good_cells())
     stored = json.loads(path.read_text())
@@ -231,33 +254,55 @@ def test_a_page_that_is_missing_is_named(tmp_path):
         ("| a | 1.5 |\n|---|---|\n| b | 2.5 |", ["1.5", "2.5"]),
         ("```{note}\nA note says 1.5.\n```", ["1.5"]),
         (":::{admonition} Words\n:class: tip\nIt says 2.5.\n:::", ["2.5"]),
+        ("24 % of them, and 3 per cent", ["24", "3"]),
+        ("9 of 12 heads; Nine of the twelve; four\nin five; 1 in 500", ["9", "Nine", "four", "1"]),
+        ("All 12<!-- 01.count --> heads, and 3 heads, and three<!-- 01.few --> more", ["12", "three"]),
         ("`x = 1.5` and ``y = 2.5`` and $z = 3.5$\n$$\nw = 4.5\n$$", []),
         ("```python\nx = 1.5\n```\n~~~\n2.5\n~~~", []),
         ("Python 3.11, torch 2.13, CC BY 4.0, {cite:p}`a.2021`, [text](page_1.5.html), https://a.example/1.5", []),
-        ("### Exercise 2.1\n\nLike exercise 2.5, but see chapter 3", []),
-        ("In 2021, 12 heads, version 1.2.3, 10.1.2020", []),
+        ("### Exercise 2.1\n\nLike exercise 2.5, but see chapter 3 in ten minutes", []),
+        ("In 2021, 12 heads, one of four, two of them, with 95 % intervals, version 1.2.3, 10.1.2020", []),
     ],
 )
-def test_decimal_numbers_are_found(text, numbers):
-    assert prose.decimals(text) == numbers
+def test_numbers_that_must_name_a_claim_are_found(text, numbers):
+    assert [found["number"] for found in prose.stated(text)] == numbers
 
 
 @pytest.mark.parametrize(
-    ("written", "value", "so"),
-    [("4.26", 4.2561, True), ("4.26", 4.2649, True), ("4.26", 4.2651, False), ("4.3", 4.26, True),
-     ("0.5", -0.4999, True), ("12.5", 0.1249, True), ("12.5", 0.1244, False), ("1,234.5", 1234.51, True)],
+    ("text", "fault"),
+    [
+        ("a loss of 4.26<!-- 01.loss --> and 4.3<!-- 01.loss -->", ""),
+        ("4.27<!-- 01.loss -->", "is no rounding of 4.2561"),
+        ("4.26", "names no claim"),
+        ("4.26 <!-- 01.loss -->", "names no claim"),
+        ("4.26<!-- 01.lost -->", "names no number"),
+        ("4.26<!-- 01.loss[0] -->", "names no number"),
+        ("4.26<!-- nobody2021 -->", "names no number"),
+        ("4.26<!-- a remark -->", "names no number"),
+        ("4.26<!-- somebody2021 --> and 0.5<!-- given -->", ""),
+        ("−0.5<!-- 01.list[1] --> or less by 0.5<!-- 01.list[1] -->", ""),
+        ("−2.5<!-- 01.list[0] -->", "is no rounding of -2.5"),
+        ("2.5<!-- 01.list[2] -->", "names no number"),
+        ("2.5<!-- 01.list -->", "names no number"),
+        ("12.5<!-- 01.share --> %, 12<!-- 01.share --> per cent, 0.125<!-- 01.share -->", ""),
+        ("one<!-- 01.share --> in eight, and 25<!-- 01.share --> in 200", ""),
+        ("12.4<!-- 01.share --> %", "is no rounding of 12.5"),
+        ("Nine<!-- 01.count --> of twelve", ""),
+        ("ten<!-- 01.count --> of twelve", "is no rounding of 9"),
+        ("10<!-- 01.count.paper[0] --> of 12, 30.8<!-- 01.share.paper --> %, −0.4<!-- 01.loss.paper -->", ""),
+        ("11<!-- 01.count.paper[0] --> of 12", "is no rounding of 10"),
+        ("2.5<!-- 01.list.paper -->", "names no number"),
+    ],
 )  # fmt: skip
-def test_roundings(written, value, so):
-    assert prose.is_rounding(written, [99.0, value]) is so
-
-
-def test_values_of_other_chapters_back_nothing():
+def test_numbers_are_held_against_their_claims(text, fault):
     claims = {
-        "01.a": {"chapter": "01", "value": [1.5, 2.5], "paper": "about 3.5 of 12", "says": "a"},
-        "02.a": {"chapter": "02", "value": 4.5, "paper": 5.5, "says": "a"},
+        "01.loss": {"value": 4.2561, "paper": -0.4},
+        "01.list": {"value": [2.5, -0.5], "paper": None},
+        "01.share": {"value": 0.125, "paper": "30.8 % for one head"},
+        "01.count": {"value": 9, "paper": "10 of 12"},
     }
-    assert prose.recorded_values(claims, "01") == [1.5, 2.5, 3.5, 12.0]
-    assert prose.recorded_values(claims, "02") == [4.5, 5.5]
+    found = prose.faults(text, claims, {"somebody2021"})
+    assert len(found) == bool(fault) and fault in "".join(found)
 
 
 def test_claimed_keys_are_found():

@@ -2,10 +2,9 @@
 
 import re
 
-import prose
 import pytest
 
-from course_utils import notebooks, progress
+from tools import notebooks, progress
 
 FOLDER = notebooks.ROOT / "book/workshop"
 PAGES = sorted(FOLDER.glob("*.md"))
@@ -42,11 +41,6 @@ def test_a_page_has_its_parts(path, chapters):
     assert rows[0] == ("you hear", "ask") and len(rows) >= 6
     assert [row for row in rows[1:] if "?" not in row[1]] == []
     assert len(re.findall(r"^\*\*.+?\?\*\*", parts["Likely questions"], re.M)) >= 4
-
-
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
-def test_pages_state_no_decimal_number_of_their_own(path):
-    assert prose.decimals(path.read_text("utf-8")) == []
 
 
 def test_exercises_that_are_named_are_those_of_the_chapters(chapters):

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import site_scan
 import yaml
 
-from course_utils import notebooks
+from tools import notebooks
 
 GOOD_ALT = "Line that falls from nine nats to four"
 BAD_PAGES = {

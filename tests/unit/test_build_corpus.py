@@ -1,5 +1,6 @@
 """The corpus command on made-up files and made-up archives; nothing is downloaded."""
 
+import inspect
 import io
 import json
 import random
@@ -8,8 +9,9 @@ import tarfile
 import pytest
 import torch
 
-from course_utils import build_corpus, corpus
+from course_utils import corpus
 from course_utils.errors import CourseError
+from tools import build_corpus
 
 CODE = "\n".join(f"def area_{name}(width, height):\n    return width * height" for name in "abcdefghij")
 
@@ -128,6 +130,7 @@ def test_collect_takes_each_document_once_in_an_order_of_its_own(archives):
     assert build_corpus.collect(archives)[0] == texts
 
 
+@pytest.mark.release
 def test_what_is_built_can_be_read_and_is_the_same_again(archives, tmp_path, monkeypatch):
     monkeypatch.setattr(build_corpus, "SHIPPED_BYTES", 100_000)
     manifests = []
@@ -151,9 +154,9 @@ def test_what_is_built_can_be_read_and_is_the_same_again(archives, tmp_path, mon
 
     monkeypatch.setattr(corpus, "DATA", out)
     monkeypatch.setattr(corpus, "FULL", out / "full")
-    tokenizer = corpus.load_tokenizer.__wrapped__()
+    tokenizer = inspect.unwrap(corpus.load_tokenizer)()
     monkeypatch.setattr(corpus, "load_tokenizer", lambda d_vocab=4096: corpus.Tokenizer(tokenizer._inner))
-    load_text = corpus.load_text.__wrapped__
+    load_text = inspect.unwrap(corpus.load_text)
     ids = {split: load_text(split) for split in corpus.SPLITS} | {"full": load_text("train", full=True)}
     texts = {part: [tokenizer.decode(document) for document in corpus.documents(row)] for part, row in ids.items()}
     kept = [text for text in build_corpus.collect(archives)[0] if "python.org" not in text]
@@ -161,7 +164,7 @@ def test_what_is_built_can_be_read_and_is_the_same_again(archives, tmp_path, mon
     assert not set(texts["full"]) & set(texts["validation"])
     assert texts["train"] == texts["full"][: len(texts["train"])]
     assert (corpus.bigram_counts.__wrapped__() != corpus.count_bigrams(ids["full"], 4096)).nnz == 0
-    counts = corpus.token_counts.__wrapped__()
+    counts = inspect.unwrap(corpus.token_counts)()
     assert torch.equal(counts, torch.bincount(ids["full"], minlength=4096))
 
 

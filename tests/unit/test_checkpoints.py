@@ -9,7 +9,7 @@ import torch
 
 from course_utils import checkpoints
 from course_utils.errors import CourseError
-from course_utils.training import Log
+from course_utils.formation import Log
 
 
 @pytest.fixture
@@ -107,7 +107,22 @@ def damage_card_empty(folder):
     (folder / "small.json").write_text("{}")
 
 
+def damage_card_unknown_setting(folder):
+    edit_card(folder, config=checkpoints.load_card("small", folder)["config"] | {"n_experts": 8})
+
+
+def damage_card_config(folder):
+    edit_card(folder, config=7)
+
+
+def damage_card_list(folder):
+    (folder / "small.json").write_text('["config", "sha256"]')
+
+
 DAMAGE = {
+    damage_card_unknown_setting: ["small.json", "n_experts"],
+    damage_card_config: ["small.json", "7"],
+    damage_card_list: ["small.json", "lacks"],
     damage_truncate: ["small.safetensors", "SHA-256"],
     damage_one_byte: ["small.safetensors", "SHA-256"],
     damage_truncate_and_record: ["small.safetensors", "not a whole safetensors file"],

@@ -28,6 +28,14 @@ def test_a_right_answer_passes():
     assert repr(outcome) == "✓ 1.1 double: passed. Twice as much."
 
 
+def test_eigenvalues_of_what_is_not_finite_end_no_kernel():
+    """`torch.linalg.eigvals` of a nan ends Python: without the check this whole file of tests does."""
+    for wrong in (lambda x: torch.linalg.eigvals(x.diag() / 0), lambda x: torch.linalg.eigvals(input=x.diag() / 0)):
+        outcome = double(wrong)
+        assert outcome.status == "failed" and "4 of its 4 entries are not finite" in outcome.message, outcome
+    assert double(lambda x: 2 * torch.linalg.eigvals(x.diag()).real).status == "passed"
+
+
 def test_a_stub_is_not_attempted():
     outcome = double(stub)
     assert (outcome.status, repr(outcome)) == ("not attempted", "○ 1.1 double: not attempted")

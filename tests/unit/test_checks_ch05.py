@@ -135,6 +135,9 @@ MISTAKES = [
     (ch05.counterexample, lambda: RANK_1[:2], "expected it square"),
     (ch05.counterexample, lambda: RANK_1 * 1j, "is complex"),
     (ch05.counterexample, lambda: torch.tensor([[0.0, 1, 0], [0, 0, 1], [1, 1, 0]]) * torch.nan, "no finite numbers"),
+    (ch05.counterexample, lambda: torch.tensor([[0, 1.6, 1.7], [1.7, 0, 1.6], [1.6, 1.7, 0]]).double() * 1e308,
+     "a number too large"),
+    (ch05.chance_level, lambda W_E, W_Q, W_K: (levels(W_E, W_Q, W_K), W_E.mul_(torch.nan))[0], "not finite"),
     (ch05.counterexample, nothing, "is None"),
 ]  # fmt: skip
 

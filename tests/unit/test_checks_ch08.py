@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from course_utils.checks import ch08
-from course_utils.circuits import W_OV, path_expansion, through_head
-from course_utils.interventions import layer_output, run_without, stream_loss, streams_by_order
+from course_utils.circuits import W_OV, layer_output, path_expansion, through_head
+from course_utils.interventions import run_without
+from course_utils.losses import stream_loss
+from course_utils.term_importance import streams_by_order
 
 # --- right answers, as a reader might write them: each with one thing that can be wrong ---
 

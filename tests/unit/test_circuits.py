@@ -269,3 +269,15 @@ def test_heads_and_layers_that_are_not_there(make_model, name):
 def test_a_model_without_heads_says_so(make_model):
     with pytest.raises(CourseError, match="no heads"):
         circuits.W_QK(make_model(n_layers=0), 0, 0)
+
+
+def test_virtual_weights_are_what_the_later_head_reads_of_what_the_earlier_writes(make_model):
+    model, earlier, later = make_model(), (0, 1), (1, 2)
+    OV, QK, OV2 = circuits.W_OV(model, *earlier).AB, circuits.W_QK(model, *later).AB, circuits.W_OV(model, *later).AB
+    for side, want in {"Q": OV @ QK, "K": OV @ QK.T, "V": OV @ OV2}.items():
+        made = circuits.virtual_weights(model, earlier, later, side)
+        torch.testing.assert_close(made.AB, want, **EXACT)
+        norms = OV.norm() * (OV2 if side == "V" else QK).norm()
+        torch.testing.assert_close(circuits.composition_scores(model)[side][1, 2], made.norm() / norms, **EXACT)
+    with pytest.raises(CourseError, match="side 'O'"):
+        circuits.virtual_weights(model, earlier, later, "O")

@@ -1,7 +1,9 @@
 """Claims compare a fresh number with the recorded one."""
 
 import json
+import os
 
+import nbformat
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ import torch
 from course_utils import claims
 from course_utils.claims import claim
 from course_utils.errors import CourseError
+from tools.results import run_chapters
 
 RECORDED = {
     "02.loss": {"chapter": "02", "value": 4.25, "tolerance": 0.5, "paper": None, "says": "The loss."},
@@ -104,3 +107,32 @@ def test_a_package_without_the_book_compares_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(claims, "RESULTS", tmp_path / "results.json")  # a checkout that has lost the file
     with pytest.raises(CourseError, match="not in book/results.json"):
         claim("02.loss", 9.0, tolerance=0, says="The loss.")
+
+
+@pytest.fixture
+def chapters(tmp_path):
+    """A chapter that claims what was recorded, one that claims something else, one that ends its kernel."""
+    claims_loss = "from course_utils import claim\nclaim('02.loss', {}, tolerance=0.5, says='The loss.');"
+    sources = [claims_loss.format(4.3), claims_loss.format(9.0), "import os\nos._exit(1)"]
+    paths = [tmp_path / f"0{number}.ipynb" for number in range(len(sources))]
+    for path, source in zip(paths, sources, strict=True):
+        nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)]), path)
+    return paths
+
+
+def test_chapters_are_run_and_their_numbers_recorded(results, chapters, capsys):
+    assert run_chapters(True, chapters[:2])
+    assert "02.loss: 4.25 → 9.0" in capsys.readouterr().out
+    assert {key: entry["value"] for key, entry in claims.load_results().items()} == {"02.loss": 9.0}
+
+
+def test_chapters_that_fail_are_named(results, chapters, monkeypatch, tmp_path, capsys):
+    """By the environment's own programs: another Jupyter on the path is none of ours."""
+    other = tmp_path / "bin/jupyter-execute"
+    other.parent.mkdir()
+    other.write_text("#!/bin/sh\nexit 0\n")
+    other.chmod(0o755)
+    monkeypatch.setenv("PATH", str(other.parent), prepend=os.pathsep)
+    before = results.read_bytes()
+    assert not run_chapters(True, chapters[1:])
+    assert "failed: 02.ipynb" in capsys.readouterr().out and results.read_bytes() == before

@@ -1,6 +1,7 @@
 """Sizes, schedules and the choice of a device."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -131,11 +132,21 @@ def test_a_device_that_is_not_there(monkeypatch, wish, by):
 @pytest.mark.parametrize(
     ("kind", "capability", "dtype"),
     [("cpu", "AVX512", "bfloat16"), ("cpu", "AVX2", "float32"), ("cpu", "DEFAULT", "float32"),
-     ("cuda", "AVX2", "bfloat16"), ("mps", "DEFAULT", "float32")],
+     ("cuda:1", (7, 5), "float32"), ("cuda:1", (8, 0), "bfloat16"), ("mps", "DEFAULT", "float32")],
 )  # fmt: skip
 def test_products_have_the_type_that_is_fast_here(monkeypatch, kind, capability, dtype):
+    """A T4 is of capability 7.5: it emulates bfloat16, and PyTorch's plain question says that it supports it."""
+    current = [0]
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "_exchange_device", lambda index: current.append(index) or current[-2])
+    monkeypatch.setattr(torch.cuda, "_maybe_exchange_device", lambda index: current.append(index) or current[-2])
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: current[-1])
+    monkeypatch.setattr(torch.cuda, "_check_bf16_tensor_supported", lambda index: True)
+    cards = {0: (9, 0), 1: capability}  # the other card is new: it must not be asked
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda i: SimpleNamespace(major=cards[i][0]))
     assert device.product_dtype(torch.device(kind)) == getattr(torch, dtype)
+    assert current[-1] == 0
 
 
 @pytest.mark.parametrize("capability", ["AVX512", "AVX2"])

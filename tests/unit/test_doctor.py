@@ -1,6 +1,8 @@
 """The doctor tells good from bad, and what to do."""
 
+import json
 import shutil
+import sys
 
 import pytest
 
@@ -15,6 +17,11 @@ def findings_about(word):
 def test_shipped_files_are_whole():
     (finding,) = findings_about("shipped files")
     assert finding.good
+
+
+def test_the_readme_asks_for_what_the_doctor_does(root):
+    words = " ".join((root / "README.md").read_text("utf-8").split())
+    assert f"{doctor.MEMORY_GB:.0f} GB of free memory" in words
 
 
 def test_exit_status_and_last_line(capsys, monkeypatch):
@@ -61,9 +68,67 @@ def test_a_missing_package_is_named(monkeypatch):
     assert not finding.good and "torch is" in finding.says and "requirements.txt" in finding.remedy
 
 
+# --- the Python of the notebooks ---
+
+
+@pytest.fixture
+def kernel(tmp_path, monkeypatch):
+    """A function that puts a kernel before the environment's own, whose Python gives this answer."""
+
+    def put(answer: str, status: int = 0) -> str:
+        python, folder = tmp_path / "other python", tmp_path / "jupyter/kernels/python3"
+        python.write_text(f"#!/bin/sh\ncat <<'END'\n{answer}\nEND\nexit {status}\n")
+        python.chmod(0o755)
+        folder.mkdir(parents=True)
+        spec = {"argv": [str(python), "-f", "{connection_file}"], "display_name": "Python 3", "language": "python"}
+        (folder / "kernel.json").write_text(json.dumps(spec))
+        monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+        return str(python)
+
+    return put
+
+
+def test_the_python_of_the_notebooks_is_named():
+    (finding,) = findings_about("Notebooks")
+    assert finding.good and finding.says == f"Notebooks run on {sys.executable}"
+
+
+def test_a_kernel_that_comes_before_the_environments_is_named(kernel):
+    python = kernel('["/elsewhere", "/elsewhere/course_utils/__init__.py"]')
+    (finding,) = findings_about("Notebooks")
+    assert not finding.good and f"{python}, not on {sys.executable}" in finding.says
+    assert "kernels/python3" in finding.remedy and "make lab" in finding.remedy
+
+
+@pytest.mark.parametrize(("answer", "status"), [("", 0), ("Hello", 0), ("[]", 1)])
+def test_a_kernel_that_cannot_be_asked_is_named(kernel, answer, status):
+    python = kernel(answer, status)
+    (finding,) = findings_about("Notebooks")
+    assert not finding.good and f"{python}, which gives no answer" in finding.says
+
+
+def test_a_package_that_notebooks_do_not_find(kernel):
+    kernel(json.dumps([sys.prefix, None]))
+    (finding,) = findings_about("Notebooks")
+    assert not finding.good and "finds no course_utils" in finding.says and "-e ." in finding.remedy
+
+
+def test_a_copied_folder_whose_notebooks_import_the_original(tmp_path, monkeypatch):
+    monkeypatch.setattr(doctor, "ROOT", tmp_path)
+    (finding,) = findings_about("Notebooks")
+    assert not finding.good and f"not {tmp_path / 'course_utils'}: this folder was moved or copied" in finding.says
+    assert "make lab" in finding.remedy
+
+
+def test_without_a_kernel_nothing_runs_notebooks(monkeypatch):
+    monkeypatch.setattr(doctor, "KERNEL", "python9")
+    (finding,) = findings_about("notebooks")
+    assert not finding.good and "NoSuchKernel: No such kernel named python9" in finding.says
+
+
 def test_the_table_of_licences_names_every_source():
     table = (corpus.DATA / "README.md").read_text("utf-8")
-    from course_utils.build_corpus import SOURCES
+    from tools.build_corpus import SOURCES
 
     for source in SOURCES:
         assert f"| {source['name']} | {source['version']} |" in table and source["license"] in table

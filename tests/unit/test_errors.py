@@ -1,5 +1,6 @@
 """Bad input, from one table: each gives a clear error of our own that names value, rule and remedy."""
 
+import inspect
 import json
 
 import pytest
@@ -88,11 +89,11 @@ INPUT = {
     "text as bytes": (lambda _: load_tokenizer().encode(b"caf\xc3\xa9"), ["bytes", "str"]),
     "text that is no Unicode": (lambda _: load_tokenizer().encode("caf\udce9"), ["surrogate", "3"]),
     "texts that are no Unicode": (lambda _: load_tokenizer().encode_batch(["a", "caf\udce9"]), ["surrogate", "3"]),
-    "no text": (lambda _: load_tokenizer().encode(None), ["NoneType", "str"]),
+    "no text": (lambda _: load_tokenizer().encode(None), ["None", "string"]),
     "an id that no token has": (lambda _: load_tokenizer(1024).decode([5, 1024]), ["1024", "1023"]),
     "an id below 0": (lambda _: load_tokenizer().decode([-1]), ["-1", "4095"]),
     "windows of an empty text": (lambda _: windows(torch.tensor([], dtype=torch.long), 8), ["0 tokens", "7"]),
-    "windows of an empty list": (lambda _: windows(load_tokenizer().encode(""), 8), ["[0]"]),
+    "windows of an empty list": (lambda _: windows(load_tokenizer().encode(""), 8), ["0 tokens", "7"]),
     "windows of a short text": (lambda _: windows(torch.tensor([0, 1, 2, 0, 3]), 4), ["5 tokens", "3"]),
     "windows of one token": (lambda _: windows(torch.arange(9), 1), ["n_ctx is 1"]),
     "windows of rows": (lambda _: windows(torch.ones(2, 9, dtype=torch.long), 4), ["[2, 9]"]),
@@ -112,7 +113,7 @@ INPUT = {
     "an in-context score of short windows": (
         lambda _: scores.in_context_score(torch.zeros(5, 127), torch.arange(5)), ["127", "256"],
     ),
-    "repeats of nothing": (lambda _: scores.repeated_tokens(1024, shortest=0), ["0 to 100"]),
+    "repeats of nothing": (lambda _: scores.repeated_tokens(1024, shortest=0), ["shortest is 0", "1"]),
     "repeats the wrong way round": (lambda _: scores.repeated_tokens(1024, shortest=9, longest=5), ["9 to 5"]),
     "a size below 1": (lambda _: ModelConfig(d_head=0), ["d_head is 0", "1"]),
     "a size that is no integer": (lambda _: ModelConfig(n_heads=1.5), ["n_heads is 1.5", "integer"]),
@@ -133,7 +134,7 @@ def test_input(tmp_path, name):
 def test_the_full_text_before_it_was_built(monkeypatch, tmp_path):
     monkeypatch.setattr(corpus, "FULL", tmp_path)
     with pytest.raises(CourseError, match="full training text.*Remedy:.*course_utils corpus"):
-        corpus.load_text.__wrapped__("train", 4096, True)
+        inspect.unwrap(corpus.load_text)("train", 4096, True)
 
 
 def test_a_shipped_file_that_is_missing(monkeypatch, tmp_path):
@@ -153,7 +154,7 @@ def test_a_shipped_text_that_is_damaged(monkeypatch, tmp_path, change):
     monkeypatch.setattr(corpus, "DATA", tmp_path)
     monkeypatch.setattr(corpus, "load_tokenizer", lambda d_vocab: None)
     with pytest.raises(CourseError, match="validation.u16.xz.*Remedy:"):
-        corpus.load_text.__wrapped__("validation")
+        inspect.unwrap(corpus.load_text)("validation")
 
 
 def test_a_training_state_of_another_kind(tmp_path, text_is_small):

@@ -6,7 +6,7 @@ import nbformat
 import pytest
 
 from course_utils.checks.base import Outcome
-from course_utils.notebooks import chapters
+from tools.notebooks import chapters
 
 
 def code_cells(path):

@@ -164,3 +164,42 @@ def test_misfits_are_told_with_their_shapes(name):
     with pytest.raises(CourseError) as caught:
         build()
     assert all(word in str(caught.value) for word in [*words, "Remedy:"])
+
+
+def test_many_matrices_at_once_are_each_what_they_are_alone():
+    draw = torch.Generator().manual_seed(0)
+    A, B = (torch.randn(shape, generator=draw, dtype=torch.float64) for shape in ((3, 1, 7, 2), (4, 2, 7)))
+    many = FactoredMatrix(A, B)
+    assert many.shape == (3, 4, 7, 7)
+    other = torch.randn(7, 5, generator=draw, dtype=torch.float64)
+    for i, j in ((0, 0), (2, 3)):
+        one = FactoredMatrix(A[i, 0], B[j])
+        close(many.AB[i, j], one.AB)
+        close(many.T.AB[i, j], one.AB.T)
+        close(many.norm()[i, j], one.norm())
+        close(many.trace()[i, j], one.trace())
+        close(many.eigenvalues()[i, j].abs().sort().values, one.eigenvalues().abs().sort().values)
+        close((many @ other).AB[i, j], one.AB @ other)
+        close((many @ many.T).AB[i, j], one.AB @ one.AB.T)
+    batch = FactoredMatrix(A[:, 0], B[:3])
+    close(batch[1].AB, A[1, 0] @ B[1])
+    with pytest.raises(CourseError, match="factors of shapes"):
+        FactoredMatrix(torch.ones(3, 7, 2), torch.ones(4, 2, 7))
+
+
+NOT_FINITE = {
+    "eigenvalues of a division by zero": ("eigenvalues", torch.ones(4, 2), torch.ones(2, 4) / 0),
+    "eigenvalues of a nan": ("eigenvalues", torch.ones(4, 2) * torch.nan, torch.ones(2, 4)),
+    "eigenvalues of numbers too large": ("eigenvalues", torch.full((4, 2), 1e38), torch.full((2, 4), 1e38)),
+    "eigenvectors": ("eig", torch.ones(4, 2) * torch.nan, torch.ones(2, 4)),
+    "singular values of a nan": ("svdvals", torch.ones(4, 2), torch.ones(2, 5) * torch.nan),
+    "singular values of infinity": ("svdvals", torch.ones(4, 2) * torch.inf, torch.ones(2, 5)),
+}
+
+
+@pytest.mark.parametrize("name", NOT_FINITE)
+def test_what_is_not_finite_is_told_before_a_decomposition(name):
+    """`torch.linalg.eigvals` of a nan ends Python: without the check this whole file of tests does."""
+    method, A, B = NOT_FINITE[name]
+    with pytest.raises(CourseError, match="4 of its 4 entries are not finite numbers. Remedy: .*division by zero"):
+        getattr(FactoredMatrix(A, B), method)()

@@ -59,7 +59,7 @@ def test_what_our_model_cannot_hold_is_refused(make_model, name):
 def test_what_is_no_model_is_refused():
     with pytest.raises(CourseError, match="HookedTransformer"):
         interop.from_transformer_lens("attn-only-2l")
-    with pytest.raises(CourseError, match="model of type str"):
+    with pytest.raises(CourseError, match="model is 'two-layer'"):
         interop.to_transformer_lens("two-layer")
     smeared = AttentionOnlyTransformer(ModelConfig(1, 1, 4, 4, 8, 4, smeared_keys=True))
     with pytest.raises(CourseError, match="smeared keys"):

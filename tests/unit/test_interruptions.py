@@ -16,12 +16,12 @@ from course_utils.errors import CourseError
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system can't fork processes")
 
-SCRIPT = Path(__file__).with_name("killed_training.py")
+SCRIPT = Path(__file__).parents[1] / "killed_training.py"
 WEIGHTS, CARD, LOG, STATE = "small.safetensors", "small.json", "small.log.npz", "small.state.safetensors"
 
 
 def start(*arguments, before: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
-    environment = os.environ | {"COURSE_DEVICE": "cpu", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SCRIPT.parents[2])}
+    environment = os.environ | {"COURSE_DEVICE": "cpu", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SCRIPT.parents[1])}
     command = [*before, sys.executable, str(SCRIPT), *map(str, arguments)]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500)
 
@@ -45,9 +45,10 @@ def arrays(folder: Path) -> dict[str, np.ndarray]:
     return checkpoints.load_log("small", folder)
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.release)], ids="killed {} times".format)
-def test_a_run_that_was_killed_ends_with_the_same_bits(tmp_path, text, undisturbed, kills, record_property):
-    out = tmp_path / "killed"
+@pytest.mark.release
+def test_a_run_that_was_killed_ends_with_the_same_bits(tmp_path, text, undisturbed, record_property):
+    """Interrupted once, and not by force: test_training.py."""
+    out, kills = tmp_path / "killed", 20
     done = start("kill", out, text, kills, 7)
     assert done.returncode == 0 and f"killed {kills}: " in done.stdout, done.stdout + done.stderr[-3000:]
     record_property("measured", f"killed {kills} times, then finished")
@@ -79,7 +80,9 @@ def begun(tmp_path, text_is_small, monkeypatch) -> Path:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-@pytest.mark.parametrize("name", [STATE, LOG, WEIGHTS, CARD])
+@pytest.mark.parametrize(
+    "name", [STATE, WEIGHTS, *(pytest.param(name, marks=pytest.mark.release) for name in (LOG, CARD))]
+)
 def test_a_full_disk_keeps_what_was_there(begun, name):
     before = {path.name: path.read_bytes() for path in begun.iterdir()}
     (begun / f"{name}.partial").symlink_to("/dev/full")  # what is written there meets a full disk
@@ -94,6 +97,7 @@ def test_a_full_disk_keeps_what_was_there(begun, name):
     assert checkpoints.load_card("small", begun)["command"] != "earlier"
 
 
+@pytest.mark.release
 @pytest.mark.skipif(not shutil.which("prlimit"), reason="prlimit is missing")
 def test_a_file_may_not_grow(tmp_path, text, undisturbed):
     """The same from the kernel, through a limit on the size of files, in a process of its own."""
@@ -118,6 +122,7 @@ def without_roots_rights() -> tuple[str, ...]:
     return command
 
 
+@pytest.mark.release
 def test_a_read_only_folder_is_told_before_anything_is_computed(tmp_path, text, undisturbed):
     folder = tmp_path / "run"
     shutil.copytree(undisturbed, folder)

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from course_utils import circuits, interventions, scores
+from course_utils import circuits, interventions, losses, scores, term_importance
 from course_utils.errors import CourseError
 
 EXACT = {"rtol": 1e-10, "atol": 1e-10}
@@ -106,7 +106,7 @@ def test_orders_are_the_paths_of_so_many_heads(make_model, tokens_for, n_layers,
     model = make_model(seed, n_layers=n_layers, n_heads=2)
     tokens = tokens_for(model, seed)
     _, cache = model.run_with_cache(tokens)
-    streams = interventions.streams_by_order(model, tokens, cache.pattern)
+    streams = term_importance.streams_by_order(model, tokens, cache.pattern)
     assert len(streams) == n_layers + 1
     paths = list(circuits.path_expansion(model, tokens, cache.pattern))
     for order, stream in enumerate(streams):
@@ -117,7 +117,7 @@ def test_orders_are_the_paths_of_so_many_heads(make_model, tokens_for, n_layers,
 def test_a_layers_output_is_the_sum_over_its_heads(make_model, tokens_for):
     model = make_model(6)
     cache = model.run_with_cache(tokens_for(model))[1]
-    got = interventions.layer_output(model, cache.resid[1], cache.pattern, 1)
+    got = circuits.layer_output(model, cache.resid[1], cache.pattern, 1)
     torch.testing.assert_close(got, cache.resid[2] - cache.resid[1], **EXACT)
 
 
@@ -126,7 +126,7 @@ def test_the_loss_of_the_final_stream_is_the_loss(make_model, tokens_for):
     tokens = tokens_for(model, 4, batch=5)
     stream = model.run_with_cache(tokens)[1].resid[-1]
     want = scores.loss_by_position(model, tokens)[:, 1:].mean(dim=1)
-    torch.testing.assert_close(interventions.stream_loss(model, stream, tokens), want, **EXACT)
+    torch.testing.assert_close(losses.stream_loss(model, stream, tokens), want, **EXACT)
 
 
 MISFITS = {

@@ -1,5 +1,6 @@
 """The commands: each explains itself, and a mistake is one line and an exit status."""
 
+import os
 import re
 import subprocess
 import sys
@@ -7,9 +8,11 @@ import sys
 import pytest
 
 from course_utils import __main__ as commands
-from course_utils import build_corpus, checkpoints, training
+from course_utils import checkpoints, training
+from course_utils.checks import kept
 from course_utils.config import ModelConfig
 from course_utils.errors import CourseError
+from tools import build_corpus
 
 NAMES = ["train", "corpus", "doctor", "notebooks", "progress", "workshop", "results"]
 
@@ -117,14 +120,14 @@ def test_the_zero_layer_model_is_trained_on_the_bigram_table(asked, tmp_path):
 def test_the_recipes_are_of_the_shipped_models():
     assert tuple(training.RECIPES)[:3] == checkpoints.SHIPPED
     small = [training.RECIPES[name] for name in training.RECIPES if name.startswith("small-")]
-    assert len(small) == 3 and all(run == small[0][1] for _, run in small)  # compared with each other in chapter 9
+    assert len(small) == 3 and all(run == small[0][1] for _, run in small)  # compared with each other in chapter 10
     large = [training.RECIPES[name][0] for name in checkpoints.SHIPPED]
     assert [(cfg.n_layers, cfg.n_heads) for cfg in large] == [(0, 12), (1, 12), (2, 12)]
 
 
 @pytest.mark.parametrize(
     ("raised", "status", "said"),
-    [(CourseError("a", "b", "c"), 1, "Error: a: b. Remedy: c."), (KeyboardInterrupt(), 130, "--resume")],
+    [(CourseError("a", "b", "c"), 1, "Error: a: b. Remedy: c."), (KeyboardInterrupt(), 130, "\nInterrupted.")],
     ids=["an error of ours", "an interruption"],
 )
 def test_how_commands_end(monkeypatch, capsys, raised, status, said):
@@ -133,7 +136,38 @@ def test_how_commands_end(monkeypatch, capsys, raised, status, said):
 
     monkeypatch.setattr(build_corpus, "build", fail)
     assert commands.main(["corpus"]) == status
-    assert said in capsys.readouterr().err
+    assert capsys.readouterr().err == f"{said}\n"
+
+
+@pytest.mark.parametrize(("name", "resumes"), [("two-layer", True), ("zero-layer", False)])
+def test_an_interrupted_run_is_told_how_to_go_on_if_it_can(monkeypatch, capsys, tmp_path, name, resumes):
+    def interrupt(*args, **named):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "train", interrupt)
+    monkeypatch.setattr(training, "train_zero_layer", interrupt)
+    assert commands.main(["train", name, "--out", str(tmp_path)]) == 130
+    assert ("--resume" in capsys.readouterr().err) == resumes
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+@pytest.mark.parametrize(
+    ("arguments", "words"), [(["doctor"], r"\N{CHECK MARK} Python 3"), (["progress"], r"\N{WHITE CIRCLE}")]
+)
+def test_what_is_printed_passes_through_a_pipe_of_another_alphabet(root, tmp_path, encoding, arguments, words):
+    (tmp_path / "progress.json").write_text('{"passed": {}}')
+    environment = os.environ | {"PYTHONIOENCODING": encoding, kept.VARIABLE: str(tmp_path / "progress.json")}
+    command = [sys.executable, "-m", "course_utils", *arguments]
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True)
+    said, errors = done.stdout.decode(encoding), done.stderr.decode(encoding)
+    assert words in said and "Traceback" not in errors, errors
+
+
+@pytest.mark.parametrize("name", ["corpus", "notebooks", "progress", "workshop", "results"])
+def test_without_a_checkout_what_publishes_the_book_says_what_is_needed(name, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(commands, "ROOT", tmp_path)
+    assert commands.main([name]) == 1
+    assert "a checkout of the repository" in capsys.readouterr().err
 
 
 def test_an_error_that_is_not_ours_is_not_hidden(monkeypatch):

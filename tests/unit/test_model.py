@@ -231,3 +231,100 @@ def test_integer_types_of_ids_make_no_difference(make_model, tokens_for):
     tokens = tokens_for(model)
     for dtype in (torch.int32, torch.int16, torch.uint8):
         torch.testing.assert_close(model(tokens.to(dtype)), model(tokens), rtol=0, atol=0)
+
+
+# --- edits ---
+
+
+def replace(place, layer, new):
+    """An edit that puts `new` in one place."""
+    return lambda name, value, at, cache: new if (name, at) == (place, layer) else value
+
+
+def test_an_edit_is_shown_every_tensor_of_the_run_in_order(make_model, tokens_for):
+    model, seen = make_model(), []
+    tokens = tokens_for(model)
+    B, P, H, D = *tokens.shape, model.cfg.n_heads, model.cfg.d_head
+    logits, _ = model.run_with_cache(
+        tokens, lambda *given: seen.append((given[0], given[2], given[1].shape)) or given[1]
+    )
+    assert [(name, layer) for name, layer, _ in seen] == [
+        (name, layer) for layer in range(2) for name in ("resid", "q", "k", "v", "pattern", "z")
+    ] + [("resid", 2)]
+    shapes = {"resid": (B, P, model.cfg.d_model), "pattern": (B, H, P, P)}
+    assert all(shape == shapes.get(name, (B, H, P, D)) for name, _, shape in seen)
+    torch.testing.assert_close(logits, model(tokens), **EXACT)
+
+
+@pytest.mark.parametrize("place", ["resid", "q", "k", "v", "pattern", "z"])
+def test_what_an_edit_puts_in_one_place_is_what_the_run_goes_on_with(make_model, tokens_for, place):
+    model = make_model()
+    tokens, other = tokens_for(model), tokens_for(model, seed=5)
+    kept = {}
+    model.run_with_cache(other, lambda name, value, at, cache: kept.setdefault((name, at), value))
+    logits, cache = model.run_with_cache(tokens, replace(place, 1, kept[place, 1]))
+
+    x = model.run_with_cache(tokens)[1].resid[1]  # by hand, from the layer that is edited on
+    x = kept["resid", 1] if place == "resid" else x
+    q, k, v = (kept[s, 1] if place == s else model.read(x, 1, s) for s in "qkv")
+    pattern = kept["pattern", 1] if place == "pattern" else model.scores(q, k).softmax(-1)
+    z = kept["z", 1] if place == "z" else pattern @ v
+    x = x + sum(z[:, h] @ model.W_O[1, h] for h in range(model.cfg.n_heads))
+    torch.testing.assert_close(logits, x @ model.W_U, **EXACT)
+    torch.testing.assert_close(cache.resid[-1], x, **EXACT)
+    torch.testing.assert_close(cache.pattern[1], pattern, **EXACT)
+    assert (logits - model(tokens)).abs().max() > 1e-3  # something was replaced
+
+
+def test_edits_are_made_in_their_order_and_see_the_heads_before(make_model, tokens_for):
+    model = make_model()
+    tokens = tokens_for(model)
+
+    def double(name, value, layer, cache):
+        return 2 * value if (name, layer) == ("z", 0) else value
+
+    def without_head_0(name, value, layer, cache):  # of layer 0, whose z was doubled before
+        return value - cache.head_out(0, 0) if (name, layer) == ("resid", 1) else value
+
+    logits, cache = model.run_with_cache(tokens, [double, without_head_0])
+    z = 2 * model.run_with_cache(tokens)[1].z[0]
+    want = model.embed(tokens) + model.write(z, 0) - z[:, 0] @ model.W_O[0, 0]
+    torch.testing.assert_close(cache.resid[1], want, **EXACT)
+    torch.testing.assert_close(cache.z[0], z, **EXACT)
+
+
+def test_activation_patching_in_a_dozen_lines(make_model, tokens_for):
+    """What one head put out on another text, put into this run: all heads of a layer at once give its stream."""
+    model = make_model()
+    tokens, other = tokens_for(model), tokens_for(model, seed=5)
+    source = model.run_with_cache(other)[1]
+
+    def patch(heads):
+        def edit(name, value, layer, cache):
+            for at, head in heads:
+                if (name, layer) == ("z", at):
+                    value[:, head] = source.z[at, :, head]
+            return value
+
+        return model.run_with_cache(tokens, edit)[1]
+
+    everything = patch([(0, head) for head in range(model.cfg.n_heads)])
+    torch.testing.assert_close(everything.resid[1] - everything.resid[0], source.resid[1] - source.resid[0], **EXACT)
+    one = patch([(0, 1)])
+    torch.testing.assert_close(one.head_out(0, 1), source.head_out(0, 1), **EXACT)
+    assert not torch.allclose(one.head_out(0, 0), source.head_out(0, 0))
+
+
+def test_what_a_head_reads_is_linear_in_the_parts_of_the_stream(make_model, tokens_for):
+    for smeared_keys in (False, True):
+        model = make_model(smeared_keys=smeared_keys)
+        cache = model.run_with_cache(tokens_for(model))[1]
+        parts = [cache.resid[0], *(cache.head_out(0, h) for h in range(model.cfg.n_heads))]
+        for side in "qkv":
+            whole = model.read(cache.resid[1], 1, side)
+            position = model.read(0 * cache.resid[1], 1, side)
+            apart = [model.read(part, 1, side, positions=False) for part in parts]
+            torch.testing.assert_close(sum(apart) + position, whole, **EXACT)
+            torch.testing.assert_close(
+                model.read(torch.stack(parts), 1, side, positions=False), torch.stack(apart), **EXACT
+            )

@@ -1,7 +1,10 @@
-"""A playground: its defaults while the site is built, controls in a running notebook."""
+"""A playground: its defaults where nobody watches, controls in a running notebook."""
 
 import ipywidgets
+import nbformat
 import pytest
+from jupyter_client.manager import start_new_kernel
+from nbclient import NotebookClient
 
 from course_utils import playground as module
 from course_utils.errors import CourseError
@@ -34,15 +37,18 @@ def draw(calls):
 CONTROLS = {"text": "import numpy", "head": (range(12), 3), "ablate": False}
 
 
-def test_on_the_site_it_shows_the_defaults_and_says_how_to_run_it(monkeypatch, shown, draw, calls):
-    monkeypatch.setenv(module.STATIC, "1")
+@pytest.fixture
+def watched(monkeypatch):
+    monkeypatch.setattr(module, "_somebody_watches", lambda: True)
+
+
+def test_without_anybody_it_shows_the_defaults_and_says_how_to_run_it(shown, draw, calls):
     playground(draw, **CONTROLS)
     assert calls == [("import numpy", 3, False)]
     assert "make lab" in shown[0].data and "ablate" in shown[0].data and len(shown) == 1
 
 
-def test_in_a_notebook_each_choice_draws_again(monkeypatch, shown, draw, calls):
-    monkeypatch.delenv(module.STATIC, raising=False)
+def test_in_a_notebook_each_choice_draws_again(watched, shown, draw, calls):
     playground(draw, **CONTROLS)
     text, head, ablate, _ = shown[0].children
     assert [type(control) for control in (text, head, ablate)] == [
@@ -54,11 +60,38 @@ def test_in_a_notebook_each_choice_draws_again(monkeypatch, shown, draw, calls):
     assert calls[1:] == [("import numpy", 11, False), ("import numpy", 11, True)]
 
 
-def test_an_error_of_the_course_is_a_sentence(monkeypatch, shown, draw, calls, capsys):
-    monkeypatch.delenv(module.STATIC, raising=False)
+def test_an_error_of_the_course_is_a_sentence(watched, shown, draw, calls, capsys):
     playground(draw, **CONTROLS)
     shown[0].children[0].value = "bad"
     assert len(calls) == 1 and "it must be good" in capsys.readouterr().out
+
+
+CELL = """
+from course_utils.playground import playground
+playground(lambda word, times: print("so: " + word * times), word="na", times=[2, 3])
+"""
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+def test_a_notebook_that_is_run_without_anybody_has_no_controls():
+    """A program that runs notebooks, `jupyter execute` for one, may stall at them: it says so by asking nobody."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])
+    NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    printed, said = notebook.cells[0].outputs
+    assert printed.text == "so: nana\n" and "make lab" in said.data["text/html"]
+    assert "widgets" not in notebook.metadata, "no state of widgets: none was made"
+
+
+def test_a_notebook_with_a_reader_has_controls():
+    manager, client = start_new_kernel(kernel_name="python3")
+    try:
+        messages = []
+        client.execute_interactive(CELL, allow_stdin=True, output_hook=messages.append, timeout=120)
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+    shown = [message["content"]["data"] for message in messages if message["msg_type"] == "display_data"]
+    assert len(shown) == 1 and WIDGET in shown[0], shown
 
 
 @pytest.mark.parametrize(

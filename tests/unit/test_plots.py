@@ -1,9 +1,13 @@
 """The figures show the numbers that they are given, with labels that fit."""
 
+import os
+
 import matplotlib
+import nbformat
 import numpy as np
 import pytest
 import torch
+from nbclient import NotebookClient
 
 matplotlib.use("agg")
 import matplotlib.pyplot as plt  # noqa: E402
@@ -116,3 +120,15 @@ def test_drawings_are_drawn(draw):
 def test_the_palettes_colours_stand_out_on_white():
     for colour in (plots.BLUE, plots.GREEN, plots.RED, plots.BLACK):
         assert contrast(colour, "white") > 3
+
+
+@pytest.mark.parametrize("backend", ["Agg", "pdf"])
+def test_a_notebook_shows_its_figures_whatever_the_environment_says(backend):
+    sources = [
+        "from course_utils import plots\nplots.use_style()",
+        "import matplotlib.pyplot as plt\nplt.plot([1, 2]);",
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
+    NotebookClient(notebook, timeout=120, kernel_name="python3").execute(env=os.environ | {"MPLBACKEND": backend})
+    (output,) = notebook.cells[1].outputs
+    assert "image/png" in output.data

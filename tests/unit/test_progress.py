@@ -2,15 +2,16 @@
 
 import importlib.util
 import json
+import os
 
 import nbformat
 import pytest
 
-from course_utils import notebooks, progress
 from course_utils.__main__ import main
 from course_utils.checks import kept
 from course_utils.checks.base import exercise, require
 from course_utils.errors import CourseError
+from tools import notebooks, progress
 
 
 @exercise("Exercise 1.2")
@@ -106,6 +107,35 @@ def test_a_folder_that_is_not_there_is_told(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv(kept.VARIABLE, str(tmp_path / "nowhere/progress.json"))
     assert main(["progress", "--keep"]) == 1
     assert "cannot be written" in capsys.readouterr().err
+
+
+def test_a_home_that_may_not_be_read_stops_no_notebook(home, monkeypatch, capsys, recwarn):
+    def refuse(path, **options):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "stat", refuse)
+    assert check_double(double).status == "passed" and not recwarn
+    assert main(["progress"]) == 0 and "No progress is kept" in capsys.readouterr().out
+
+
+def test_a_home_that_may_not_be_written_is_told(home, monkeypatch, capsys):
+    kept.begin()
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "unlink", refuse)
+    assert main(["progress", "--forget"]) == 1 and "it cannot be deleted (Permission denied)" in capsys.readouterr().err
+
+
+def test_a_user_without_a_home_keeps_nothing(home, monkeypatch, capsys, recwarn):
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(kept.Path, "home", no_home)
+    assert check_double(double).status == "passed" and not recwarn
+    assert main(["progress"]) == 0
+    assert main(["progress", "--keep"]) == 1 and "this user has no home folder" in capsys.readouterr().err
 
 
 # --- what the chapters say of their exercises ---

@@ -1,15 +1,16 @@
 """The quiz of each chapter."""
 
 import json
+from pathlib import Path
 
 import pytest
 from bs4 import BeautifulSoup
 
 from course_utils.errors import CourseError
-from course_utils.explorables import quiz
-from course_utils.explorables.quiz import QUIZZES
+from course_utils.figures import quiz
+from course_utils.figures.quiz import QUIZZES
 
-CHAPTERS = [f"{number:02}" for number in range(1, 11)]
+CHAPTERS = sorted(path.name[:2] for path in Path(__file__).parents[2].glob("book/[0-9][0-9]_*"))
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
@@ -46,6 +47,11 @@ def test_each_chapter_ends_with_its_own_quiz(root, chapter):
     if page.suffix == ".ipynb":
         text = "\n".join("".join(cell["source"]) for cell in json.loads(text)["cells"])
     assert text.count(f'quiz("{chapter}")') == 1
+
+
+def test_the_claims_that_numbers_name_are_not_shown():
+    assert "<!-- 08." in (QUIZZES / "08.json").read_text("utf-8")
+    assert "<!--" not in json.dumps(quiz("08").data) and "!--" not in quiz("08").plain
 
 
 def test_without_javascript_questions_and_reasons_can_be_read():

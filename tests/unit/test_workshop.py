@@ -7,8 +7,8 @@ import zipfile
 import nbformat
 import pytest
 
-from course_utils import notebooks, slides, workshop
 from course_utils.errors import CourseError
+from tools import notebooks, slides, workshop
 
 CHAPTERS = [path for path in notebooks.chapters() if "solution" in path.read_text("utf-8")]
 FIGURE = (
@@ -146,10 +146,11 @@ def test_without_a_browser_it_says_what_to_do(monkeypatch):
 
 
 def test_slides_show_the_figures_of_the_site_with_their_words(site, book, tmp_path):
-    root = book("# Title\n\nWords\n\n---\n\n## Two\n\n![](fig-one)\n\n<b>not bold</b>\n\nNotes: Ask *first*.\n")
+    first = "# Title\n\nWords, 4.39<!-- 02.loss --> nats\n\n---\n\n"
+    root = book(first + "## Two\n\n![](fig-one)\n\n<b>not bold</b>\n\nNotes: Ask *first*.\n")
     slides.build(tmp_path / "out", site, root)
     text = (tmp_path / "out/index.html").read_text("utf-8")
-    assert text.count("<section>") == 2 and "<title>Title</title>" in text
+    assert text.count("<section>") == 2 and "<title>Title</title>" in text and "4.39 nats" in text
     assert 'src="figures/fig-one.png" alt="A line that &quot;falls&quot; &lt;steeply&gt;"' in text
     assert "<b>" not in text and "<em>first</em>" in text.split('<aside class="notes">')[1]
     assert (tmp_path / "out/figures/fig-one.png").read_text() == "picture"

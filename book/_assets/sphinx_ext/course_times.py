@@ -4,6 +4,8 @@ The directive {exercise-times} writes two tables: a line for each chapter, with 
 took when this site was built; and a line for each exercise. Nothing of it is written by hand, so nothing can drift.
 """
 
+import sys
+
 from docutils import nodes
 from docutils.statemachine import StringList
 from myst_nb.sphinx_ import NbMetadataCollector
@@ -22,7 +24,7 @@ class RunTime(SphinxRole):
 
 class ExerciseTimes(SphinxDirective):
     def run(self):
-        from course_utils import progress
+        from tools import progress
 
         chapters = progress.chapters()
         for chapter in chapters:
@@ -66,6 +68,7 @@ class FillIn(SphinxPostTransform):
 
 
 def setup(app):
+    sys.path.insert(0, str(app.srcdir))  # for tools/
     app.add_node(run_time)
     app.add_role("run-time", RunTime())
     app.add_directive("exercise-times", ExerciseTimes)

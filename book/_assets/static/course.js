@@ -11,6 +11,34 @@
     arrow.ariaLabel = `Pages below ${arrow.closest("li").querySelector("a").textContent.trim()}`;
   }
 
+  // The theme's buttons. Their handlers are taken out of the markup, where a site's policy may forbid them (README).
+  for (const [what, act] of [
+    ["toggleFullScreen()", () => window.toggleFullScreen()],
+    ["window.print()", () => window.print()],
+  ]) {
+    for (const button of document.querySelectorAll(`[data-click="${what}"]`)) button.addEventListener("click", act);
+  }
+
+  // A page's source is for keeping. Opened from a folder, a browser would show a notebook's JSON: there the source comes
+  // in a script beside it, and is handed out from memory.
+  for (const link of document.querySelectorAll("a.btn-download-source-button")) {
+    link.download = link.href.split("/").pop();
+    link.removeAttribute("target");
+    if (location.protocol !== "file:") continue;
+    link.addEventListener("click", (event) => {
+      event.preventDefault();
+      window.courseSource = (text) => {
+        const copy = document.createElement("a");
+        copy.href = URL.createObjectURL(new Blob([text]));
+        copy.download = link.download;
+        copy.click();
+      };
+      const script = document.createElement("script");
+      script.src = `${link.href}.js`;
+      document.head.append(script);
+    });
+  }
+
   // What scrolls sideways must be reachable by keyboard; what does not must not be a stop on the way.
   const WIDE =
     "mjx-container[display], .bd-article table, .bd-article pre, div.math, .cell_output > .output, .course-wide";

@@ -1,0 +1,31 @@
+"""Figures that answer to the reader: a Python module, a JavaScript module and a style for each, by the same name."""
+
+from course_utils.figures.attention import attention_figure
+from course_utils.figures.bigrams import bigrams_figure
+from course_utils.figures.composition import composition_figure
+from course_utils.figures.eigenvalues import eigenvalues_figure
+from course_utils.figures.formation import formation_figure
+from course_utils.figures.host import HERE, Explorable, visible
+from course_utils.figures.induction_at_work import induction_at_work_figure
+from course_utils.figures.induction_lab import induction_lab
+from course_utils.figures.quiz import quiz
+from course_utils.figures.residual_stream import residual_stream_figure
+from course_utils.figures.skip_trigrams import skip_trigrams_figure
+from course_utils.figures.term_importance import term_importance_figure
+
+__all__ = [
+    "Explorable",
+    "HERE",
+    "attention_figure",
+    "bigrams_figure",
+    "composition_figure",
+    "eigenvalues_figure",
+    "formation_figure",
+    "induction_at_work_figure",
+    "induction_lab",
+    "quiz",
+    "residual_stream_figure",
+    "skip_trigrams_figure",
+    "term_importance_figure",
+    "visible",
+]
