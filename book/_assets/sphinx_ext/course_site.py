@@ -13,7 +13,8 @@
 8. If the site has the induction lab, the models' weights are put beside it, in `_static/lab`.
 9. No page has scripts or handlers of events in its markup, so that a site's policy may forbid them: scripts are moved
    into files, handlers into `data-click`, for course.js.
-10. While the site is built `COURSE_STATIC` is set: a playground then shows its default state and no controls.
+10. Each page's source also lies beside itself in a script: course.js downloads it from there if the site is a folder.
+11. While the site is built `COURSE_STATIC` is set: a playground then shows its default state and no controls.
 """
 
 from __future__ import annotations
@@ -138,6 +139,14 @@ def ship_weights(app, exception) -> None:
         ship(Path(app.outdir) / "_static" / "lab")
 
 
+def sources_in_scripts(app, exception) -> None:
+    if exception is None and app.builder.name == "html":
+        for path in (Path(app.outdir) / "_sources").rglob("*"):
+            if path.suffix in (".ipynb", ".md"):
+                text = json.dumps(path.read_text("utf-8"))
+                path.with_name(f"{path.name}.js").write_text(f"courseSource({text});\n", "utf-8")
+
+
 INLINE = re.compile(r'<script(?: data-cfasync="false")?>(.+?)</script>', re.S)
 HANDLERS = ("toggleFullScreen()", "window.print()")  # of the theme's buttons
 
@@ -182,5 +191,6 @@ def setup(app):
     app.connect("html-page-context", mend_markup)
     app.connect("build-finished", ship_weights)
     app.connect("build-finished", scripts_to_files)
+    app.connect("build-finished", sources_in_scripts)
     app.connect("build-finished", record_sources)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
