@@ -225,7 +225,6 @@ export function render({ model, el }) {
   function show() {
     drawNow();
     drawPattern();
-    drawQuery();
     const at = moment();
     if (input) {
       input.value = String(at);
@@ -239,6 +238,7 @@ export function render({ model, el }) {
       );
       if (!playing) aloud(said);
     }
+    drawQuery();
   }
 
   // --- choosing ---
