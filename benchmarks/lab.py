@@ -20,7 +20,7 @@ import psutil
 from playwright.sync_api import sync_playwright
 
 from course_utils.corpus import load_text
-from course_utils.figures.induction_lab import ship, worker_source
+from course_utils.figures.induction_lab import ship, tokenizer_data, worker_source
 
 TEXT = 64  # tokens, the start token included
 TIMED = """async ([tokens, count]) => {
@@ -42,6 +42,15 @@ TIMED = """async ([tokens, count]) => {
     }
     Object.assign(window, { run });
     return { opened, pass: told(pass), more: told(more), off: told(off) };
+}"""
+CUT = """data => {
+    const tokenizer = new Tokenizer(data);
+    const times = Array.from({ length: 9 }, (_, i) => { // each is another piece: none is known from before
+        const start = performance.now();
+        tokenizer.encode("-".repeat(9000 + i));
+        return performance.now() - start;
+    });
+    return times.sort((a, b) => a - b)[4];
 }"""
 PASSES = "([tokens, count]) => { for (let i = 0; i < count; i++) { run.forward([1]); run.forward(tokens); } }"
 
@@ -71,6 +80,7 @@ def main():
         page.add_script_tag(content=worker_source())
         tokens = [0, *load_text("validation")[1000 : 1000 + TEXT - 1].tolist()]
         time = page.evaluate(TIMED, [tokens, options.count])
+        cut = page.evaluate(CUT, tokenizer_data())
         start = processor_seconds()
         page.evaluate(PASSES, [tokens, options.count])
         used = (processor_seconds() - start) / options.count * 1000
@@ -93,6 +103,7 @@ def main():
         f"| one more token after {TEXT} | {time['more'][0]:.1f} | {time['more'][1]:.1f} | 20 |",
         f"| full pass over {TEXT} tokens | {time['pass'][0]:.0f} | {time['pass'][1]:.0f} | 150 (250 at worst) |",
         f"| a head of layer 1 switched off, {TEXT + 1} tokens | {time['off'][0]:.0f} | {time['off'][1]:.0f} | |",
+        f"| nine thousand dashes cut into tokens | {cut:.0f} | | |",
         f"| weights from 16 to 32 bits, and laid out, once | {time['opened']:.0f} | | |",
         "",
         f"Processor time of a full pass, which other programs change less: {used:.0f} ms.",

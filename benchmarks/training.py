@@ -196,6 +196,7 @@ def main() -> None:
     device, reason = choose_device()
     cfg = TrainConfig(steps=WARM_UP + options.steps, batch=options.batch, text="shipped")
     text = report(measure(cfg, options.steps, device), cfg, device, reason)
+    sys.stdout.reconfigure(errors="namereplace")  # into a pipe whose alphabet has no minus sign
     print(text)
     if not options.no_file:
         (Path(__file__).parent / f"results-training-{device.type}.md").write_text(text, "utf-8")

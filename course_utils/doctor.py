@@ -40,7 +40,7 @@ class Finding(NamedTuple):
 def examine() -> Iterator[Finding]:
     """One finding after the other: Python, packages, the notebooks' Python, memory, disk, accelerator, files."""
     version = platform.python_version()
-    yield Finding(sys.version_info >= PYTHON, f"Python {version}", "install Python 3.11 or newer")
+    yield Finding(sys.version_info >= PYTHON, f"Python {version}", "install Python 3.11 to 3.14")
     yield from _packages()
     yield _kernel()
     memory = psutil.virtual_memory().available / 1e9
@@ -63,7 +63,11 @@ def _packages() -> Iterator[Finding]:
     try:
         lines = importlib.metadata.requires("course-utils") or []
     except importlib.metadata.PackageNotFoundError:
-        yield Finding(False, "The package course_utils is not installed", "run `python -m pip install --no-deps -e .`")
+        yield Finding(
+            False,
+            "The package course_utils is not installed",
+            "run `python -m pip install --no-deps --no-build-isolation -e .`",
+        )
         return
     wanted = [Requirement(line) for line in lines if "extra ==" not in line]
     wrong = []
@@ -103,7 +107,7 @@ def _kernel() -> Finding:
     if Path(prefix).resolve() != Path(sys.prefix).resolve():
         return Finding(False, f"Notebooks run on {python}, not on {sys.executable}, which was examined", _forget(spec))
     if not package:
-        anew = "run `python -m pip install --no-deps -e .`"
+        anew = "run `python -m pip install --no-deps --no-build-isolation -e .`"
         return Finding(False, f"Notebooks run on {python}, which finds no course_utils", anew)
     if Path(package).resolve().parent.parent != ROOT:
         says = f"Notebooks import {Path(package).parent}, not {ROOT / 'course_utils'}: this folder was moved or copied"

@@ -225,7 +225,6 @@ export function render({ model, el }) {
   function show() {
     drawNow();
     drawPattern();
-    drawQuery();
     const at = moment();
     if (input) {
       input.value = String(at);
@@ -239,6 +238,7 @@ export function render({ model, el }) {
       );
       if (!playing) aloud(said);
     }
+    drawQuery();
   }
 
   // --- choosing ---
@@ -322,8 +322,8 @@ export function render({ model, el }) {
   play.addEventListener("click", () => {
     if (playing) return pause();
     play.textContent = "Pause";
-    if (moment() === run.moments.length - 1) go(0);
     wait();
+    if (moment() === run.moments.length - 1) go(0);
   });
   frame.addEventListener("keydown", (event) => {
     const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];

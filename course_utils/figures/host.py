@@ -25,7 +25,7 @@ from course_utils.errors import CourseError
 HERE = Path(__file__).parent
 IMPORT = re.compile(r'^import \{[^}]*\} from "(\.[^"]+)";\n', re.M)
 EXPORT = re.compile(r"^export (?=const|function|async function|class)", re.M)
-COMMENT = re.compile(r"^ *(//[^\n]*|/\*(?:(?!\*/).)*\*/)\n", re.M | re.S)  # that has its lines for itself
+COMMENT = re.compile(r"^ *(?://.*|/\*\*(?:(?!\*/)[\s\S])*\*/)\n", re.M)  # on lines of its own
 
 
 Texts = Annotated[Sequence[str], FILLED, "list the tokens; tokenizer.show(id) for an id"]

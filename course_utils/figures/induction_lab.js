@@ -153,6 +153,7 @@ export function render({ model, el }) {
     wait.hidden = !stage.busy;
     results.element.hidden = stage.at !== "shown";
     results.element.setAttribute("aria-busy", String(Boolean(stage.busy)));
+    frame.classList.toggle("lab-busy", Boolean(stage.busy));
     if (stage.at !== "absent" && stage.at !== "unable") frame.classList.add("lab-open"); // keeps the place for the results
     if (stage.at !== "shown") tell.say();
     else if (shown && shown !== drawn) {

@@ -88,7 +88,7 @@ class Firefox(Engine):
         return answer["result"]
 
     def open(self, address: str) -> None:
-        self._ask("browsingContext.navigate", **self.target, url=address, wait="complete")
+        self._ask("browsingContext.navigate", **self.target, url=address, wait="interactive")
 
     def _run(self, body: str) -> str:
         source = f"(async () => {{ {body} }})()"

@@ -19,7 +19,7 @@ def folder(pages_of):
 def test_each_answer_gets_its_verdict_for_eye_and_ear(visit, folder):
     visited = visit(folder.as_uri())
     figure = visited.open("light.html").locator(".course-explorable")
-    for question, block in zip(QUESTIONS, figure.locator(".ex-quiz > li").all(), strict=True):
+    for question, block in zip(QUESTIONS, figure.locator(".ex-figure .ex-quiz > li").all(), strict=True):
         for answer, button in zip(question["answers"], block.get_by_role("button").all(), strict=True):
             assert button.get_attribute("aria-pressed") == "false", "not given yet"
             button.click()

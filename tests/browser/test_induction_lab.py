@@ -285,6 +285,16 @@ class Lab:
         self.page.locator(".lab-tell", has_text=words).wait_for()
         self.page.wait_for_timeout(60)
 
+    def paste(self, text: str):
+        """Like `fill`, which takes a quarter of a minute for a thousand lines in any textarea."""
+        self.area.evaluate(
+            "(area, text) => { area.value = text; area.dispatchEvent(new Event('input', { bubbles: true })); }", text
+        )
+
+    def address(self) -> str:
+        """What the browser says: Playwright hears of a new one a little later."""
+        return self.page.evaluate("location.href")
+
     def at_rest(self):
         self.page.wait_for_function("""() => {
             const [door, results] = ['.lab-door', '.lab-results'].map((name) => document.querySelector(name));
@@ -425,7 +435,7 @@ def test_samples_models_and_a_link(visit, folder):
     page.get_by_role("button", name="Link to this").click()
     page.locator(".lab-tell", has_text="carries the text").wait_for()
 
-    other = Lab(visit(folder.as_uri()), page.url.split("/")[-1], load=False)
+    other = Lab(visit(folder.as_uri()), lab.address().split("/")[-1], load=False)
     other.wait_losses(text, **off)
     assert other.area.input_value() == text
     assert other.switch("1.10").get_attribute("aria-checked") == "false"
@@ -519,7 +529,7 @@ def test_random_orders_on_the_page(visit, home, seed):
     lab.at_rest()
     shown = lab.shown()
     lab.page.get_by_role("button", name="Link to this").click()
-    fresh = Lab(visit(home), f"light.html#{lab.page.url.split('#')[1]}", load=False)
+    fresh = Lab(visit(home), f"light.html#{lab.address().split('#')[1]}", load=False)
     fresh.page.locator(".lab-results").wait_for()
     fresh.at_rest()
     assert fresh.shown() == shown
@@ -549,7 +559,7 @@ def test_switching_while_weights_come(visit, home):
 FAULTS = {
     "missing": lambda data: None,
     "cut short": lambda data: data[: len(data) * 2 // 3],
-    "damaged": lambda data: data[:5000] + bytes([data[5000] ^ 1]) + data[5001:],
+    "damaged": lambda data: data[:5000] + (b"A" if data[5000:5001] != b"A" else b"B") + data[5001:],
 }
 
 
@@ -673,7 +683,7 @@ def test_a_link_and_the_readers_text(visit, home):
     page.reload()
     lab.wait_losses("a b c", "zero-layer")
     area.fill("a b c d")
-    assert "#" not in page.url, "the address does not say what is no longer true"
+    assert page.evaluate("location.hash") == "", "the address does not say what is no longer true"
     page.go_back()
     page.wait_for_function("document.querySelector('.lab textarea').value === 'mine alone'")
     page.go_forward()
@@ -682,25 +692,27 @@ def test_a_link_and_the_readers_text(visit, home):
 
 
 def test_a_link_carries_what_is_read(visit, folder):
-    prose = TOKENIZER.decode(documents(load_text("validation"))[1])[:300_000]
+    prose = TOKENIZER.decode(documents(load_text("validation"))[5])
+    assert len(prose) > 40_000
     lab = Lab(visit(folder.as_uri()), load=False)
     link = lab.page.get_by_role("button", name="Link to this")
-    lab.area.fill("\u65e5" * 50_000)
+    lab.paste("\u65e5" * 50_000)
     link.click()
     lab.page.locator(".lab-tell", has_text="that the model reads").wait_for()
-    assert len(lab.page.url) < 100_000, "before the model is there: no more than it could read"
+    assert len(lab.address()) < 100_000, "before the model is there: no more than it could read"
     lab.page.get_by_role("button", name="Load the model").click()
     for text in (prose, "-" * 9000):
-        lab.area.fill(text)
+        lab.paste(text)
         lab.page.locator(".lab-strip button").nth(255).wait_for()
         lab.at_rest()
         tokens = lab.page.locator(".lab-strip code").all_text_contents()
         assert tokens == [TOKENIZER.show(token) for token in [TOKENIZER.start_id, *TOKENIZER.encode(text)[:255]]]
         link.click()
-        lab.page.locator(".lab-tell", has_text="characters that the model reads").wait_for()
-        assert lab.area.input_value() == text and len(lab.page.url) < 10_000
-        other = Lab(visit(folder.as_uri()), lab.page.url.split("/")[-1], load=False)
-        other.settled("Loss" if text[0] != "-" else "has more")
+        # All 9000 are one piece, of which the model reads the beginning: it stays whole.
+        lab.page.locator(".lab-tell", has_text="carries the" if text[0] == "-" else "that the model reads").wait_for()
+        assert lab.area.input_value() == text and len(lab.address()) < 10_000
+        other = Lab(visit(folder.as_uri()), lab.address().split("/")[-1], load=False)
+        other.page.locator(".lab-results").wait_for()
         assert other.page.locator(".lab-strip code").all_text_contents() == tokens
         lab.page.reload()
         assert lab.area.input_value() == text, "the reader's own is whole"
@@ -778,7 +790,6 @@ def test_nothing_moves_when_the_results_come(visit, folder, width):
     lab = Lab(visited, load=False)
     height = "document.querySelector('.course-explorable').getBoundingClientRect().height"
     lab.page.evaluate("document.querySelector('main').style.maxWidth = '43rem'")  # as wide as on a page of the book
-    closed = lab.page.evaluate(height)
     lab.page.get_by_role("button", name="Load the model").click()
     opened = lab.page.evaluate(height)
     lab.settled()
@@ -788,13 +799,6 @@ def test_nothing_moves_when_the_results_come(visit, folder, width):
     lab.settled("with everything on")
     lab.page.locator(".lab-strip button").nth(12).click()
     assert lab.page.evaluate(height) == started
-    reserved = lab.page.evaluate("""() => {
-        const root = document.querySelector('.course-explorable');
-        root.querySelector('.ex-figure').remove();
-        root.dataset.state = 'starting';
-        return root.getBoundingClientRect().height;
-    }""")
-    assert abs(reserved - closed) < 48
 
 
 def test_without_javascript(without_javascript, folder):

@@ -81,8 +81,11 @@ def test_cells_run_again_when_what_they_use_has_changed_and_only_then(book):
         built = book.build()
         assert built.returncode == 0, built.stderr[-2000:]
         outputs.append(book.output())
+        moved = book.folder.with_name(f"moved {len(outputs)}")
+        moved.mkdir()
+        book.folder = book.folder.rename(moved / book.folder.name)
     first, unchanged, changed = outputs
-    assert first.startswith("one ") and unchanged == first, "nothing has changed, yet the chapter ran again"
+    assert first.startswith("one ") and unchanged == first, "only the folder was moved, yet the chapter ran again"
     assert changed.startswith("two "), "the package has changed, yet the page shows the old output"
 
 
@@ -171,11 +174,12 @@ def test_a_cell_that_lacks_its_picture_fails_the_build_and_the_next_one(book):
 
 
 def test_the_package_of_another_folder_is_refused(book, tmp_path_factory):
-    other = tmp_path_factory.mktemp("original")
+    other = tmp_path_factory.mktemp("örıginal")
     shutil.copytree(book.folder / "course_utils", other / "course_utils")
     book.chapter("1")
-    built = book.build(PYTHONPATH=str(other))
-    assert built.returncode != 0 and "this folder was moved or copied" in built.stdout + built.stderr
+    built = book.build(PYTHONPATH=str(other), PYTHONIOENCODING="utf-8")
+    assert built.returncode != 0 and f"import {other}" in built.stdout + built.stderr
+    assert "this folder was moved or copied" in built.stdout + built.stderr
 
 
 def test_digest_follows_names_and_contents_of_sources(tmp_path, course_site):

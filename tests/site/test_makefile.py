@@ -1,5 +1,6 @@
 """What make does for an environment, with a Python that only notes what it is asked: new, unchanged, moved, copied."""
 
+import re
 import shutil
 import subprocess
 
@@ -9,6 +10,7 @@ AWKWARD = "ödd päth (1) & more"
 # As a Python makes an environment, with a copy of itself inside; everything else it writes down.
 PYTHON = """#!/bin/sh
 echo "$(pwd -P): $*" >> "$LOG"
+[ "$JUPYTER_PREFER_ENV_PATH" = 1 ] || echo "a kernel of the user's may come first" >> "$LOG"
 if [ "$2" = venv ]; then mkdir -p "$3/bin" && cp "$0" "$3/bin/python"; fi
 """
 NEW = ["-m venv", "-m pip", "-m pip"]
@@ -101,6 +103,12 @@ def test_an_environment_whose_mark_names_no_folder_is_kept_and_brought_up_to_dat
 def test_jupyterlab_takes_options(course):
     """As root it runs with this one only."""
     assert course.make("lab", "LAB_OPTIONS=--allow-root --port 9999")[0][-1] == f"{LAB} --allow-root --port 9999"
+
+
+def test_the_readme_names_the_pythons_that_make_takes(root):
+    check = re.search(r"not \(3, (\d+)\) <= sys.version_info < \(3, (\d+)\)", (root / "Makefile").read_text("utf-8"))
+    *most, last = (f"3.{minor}" for minor in range(int(check[1]), int(check[2])))
+    assert f"You need Python {', '.join(most)} or {last}," in (root / "README.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize(("version", "good"), [("3.10", False), ("3.11", True), ("3.14", True), ("3.15", False)])

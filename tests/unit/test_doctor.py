@@ -19,6 +19,11 @@ def test_shipped_files_are_whole():
     assert finding.good
 
 
+def test_the_readme_asks_for_what_the_doctor_does(root):
+    words = " ".join((root / "README.md").read_text("utf-8").split())
+    assert f"{doctor.MEMORY_GB:.0f} GB of free memory" in words
+
+
 def test_exit_status_and_last_line(capsys, monkeypatch):
     monkeypatch.setattr(doctor, "MEMORY_GB", 0)
     monkeypatch.setattr(doctor, "DISK_GB", 0)

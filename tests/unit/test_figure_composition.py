@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 from bs4 import BeautifulSoup
+from figure_checks import refused, same_and_small
 
 from course_utils.checkpoints import load_model
 from course_utils.circuits import composition_baseline, composition_scores
-from course_utils.errors import CourseError
 from course_utils.figures import composition_figure
 from course_utils.figures.composition import edges
 
@@ -85,10 +85,7 @@ def test_other_numbers_of_heads_and_rounding_below_zero():
 
 
 def test_the_same_figure_is_the_same_text_and_small():
-    made = figure()
-    assert made._repr_html_() == figure()._repr_html_()
-    alone = len(made._repr_html_().encode()) - len(made._json()) - len(made.plain.encode())
-    assert alone <= 30_000 and len(made._json()) < 20_000
+    same_and_small(figure, 20_000)
 
 
 BAD = {
@@ -99,6 +96,4 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_mistakes_are_named(name):
     changed, words = BAD[name]
-    with pytest.raises(CourseError) as caught:
-        figure(**changed)
-    assert all(word in str(caught.value) for word in [*words, "Remedy:"]), caught.value
+    refused(words, figure, **changed)

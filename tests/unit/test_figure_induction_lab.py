@@ -105,6 +105,13 @@ def test_the_worker_is_one_script_without_imports():
         assert source.count(name) == 1
 
 
+def test_the_module_holds_each_of_its_parts_once(figure):
+    parts = ("make", "keep", "found", "partsOf", "headsView", "resultsView", "render")
+    for name in (*(f"function {part}(" for part in parts), "class Session ", "const headsOf ="):
+        assert figure.module.count(name) == 1, name
+    assert not re.search(r"^ *(//|/\*\*\n)", figure.module, re.M), "comments stay in the repository"
+
+
 def test_pairs_that_stood_before():
     assert repeated_pairs([0, 5, 6, 7, 5, 6, 6, 7, 6]) == [False] * 5 + [True, False, True, False]
 

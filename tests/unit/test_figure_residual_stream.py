@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 from bs4 import BeautifulSoup
+from figure_checks import refused
 from hostile import HOSTILE
 
 from course_utils.checkpoints import load_model
 from course_utils.corpus import Tokenizer, load_tokenizer
-from course_utils.errors import CourseError
 from course_utils.figures import residual_stream_figure, visible
 
 TEXT = "def area(width, height):\n    return width * height\n\ndef volume(width, height"
@@ -109,6 +109,4 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_mistakes_are_named(name):
     given, named, words = BAD[name]
-    with pytest.raises(CourseError) as caught:
-        residual_stream_figure(*given, **named)
-    assert all(word in str(caught.value) for word in [*words, "Remedy:"]), caught.value
+    refused(words, residual_stream_figure, *given, **named)

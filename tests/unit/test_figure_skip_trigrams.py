@@ -1,17 +1,15 @@
 """Skip-trigrams of one source: the grid's data and its plain version."""
 
-import json
-
 import numpy as np
 import pytest
 import scipy.sparse
 import torch
 from bs4 import BeautifulSoup
+from figure_checks import refused, same_and_small
 from hostile import HOSTILE
 
 from course_utils import corpus
 from course_utils.checkpoints import load_model
-from course_utils.errors import CourseError
 from course_utils.figures import skip_trigrams_figure, visible
 from course_utils.skip_trigrams import circuits_of_common_tokens
 
@@ -106,10 +104,7 @@ def test_texts_are_never_markup():
 
 
 def test_the_same_figure_is_the_same_text_and_small():
-    made = figure()
-    assert made._repr_html_() == figure()._repr_html_()
-    json.dumps(made.data, allow_nan=False)
-    assert len(made._repr_html_().encode()) - len(made._json()) - len(made.plain.encode()) <= 30_000
+    same_and_small(figure)
 
 
 BAD = {
@@ -125,9 +120,7 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_mistakes_are_named(name):
     changed, words = BAD[name]
-    with pytest.raises(CourseError) as caught:
-        figure(**changed)
-    assert all(word in str(caught.value) for word in [*words, "Remedy:"]), caught.value
+    refused(words, figure, **changed)
 
 
 def test_tensors_are_tables_too():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from bs4 import BeautifulSoup
+from figure_checks import same_and_small
 
 from course_utils.figures import term_importance_figure
 from course_utils.figures.term_importance import strongest
@@ -67,7 +68,4 @@ def test_the_plain_version_says_the_same():
 
 
 def test_the_same_figure_is_the_same_text_and_small():
-    made = figure()
-    assert made._repr_html_() == figure()._repr_html_()
-    alone = len(made._repr_html_().encode()) - len(made._json()) - len(made.plain.encode())
-    assert alone <= 30_000 and len(made._json()) < 10_000
+    same_and_small(figure, 10_000)

@@ -18,6 +18,7 @@
 11. A chapter has the number with which its file begins, also where the contents leave numbers free.
 12. No page has scripts or handlers of events in its markup, so that a site's policy may forbid them: scripts are moved
     into files, handlers into `data-click`, for course.js.
+13. Each page's source also lies beside itself in a script: course.js downloads it from there if the site is a folder.
 """
 
 from __future__ import annotations
@@ -73,13 +74,14 @@ def digest(root: Path, parts: Iterable[str]) -> str:
 
 def refuse_another_folders_package(app, config) -> None:
     """In a copied folder the environment, copied with it, would run the cells with the original's package."""
-    ask = "import importlib.util; found = importlib.util.find_spec('course_utils'); print(found and found.origin)"
+    ask = "import importlib.util, os; found = importlib.util.find_spec('course_utils')\n"
+    ask += "os.write(1, os.fsencode(found.origin if found else ''))"
     book = Path(app.srcdir) / "book"  # cells run there, and not where the package could be found by chance
-    origin = subprocess.run([sys.executable, "-c", ask], cwd=book, capture_output=True, text=True, check=True).stdout
-    wanted = Path(app.srcdir) / "course_utils" / "__init__.py"
-    if Path(origin.strip()).resolve() != wanted.resolve():
+    answer = subprocess.run([sys.executable, "-c", ask], cwd=book, stdout=subprocess.PIPE, check=True).stdout
+    found, wanted = os.fsdecode(answer), Path(app.srcdir) / "course_utils" / "__init__.py"
+    if not found or Path(found).resolve() != wanted.resolve():
         raise ExtensionError(
-            f"the chapters would import {origin.strip()}, not {wanted}: this folder was moved or copied. "
+            f"the chapters would import {found or 'no course_utils'}, not {wanted}: this folder was moved or copied. "
             "Remedy: `make` makes the environment anew; without make, see README.md"
         )
 
@@ -212,6 +214,14 @@ def require_pictures(app, doctree) -> None:
             raise ExtensionError(f"{place}: it has alternative text ({alt:.60}…), but no picture in its outputs")
 
 
+def sources_in_scripts(app, exception) -> None:
+    if exception is None and app.builder.name == "html":
+        for path in (Path(app.outdir) / "_sources").rglob("*"):
+            if path.suffix in (".ipynb", ".md"):
+                text = json.dumps(path.read_text("utf-8"))
+                path.with_name(f"{path.name}.js").write_text(f"courseSource({text});\n", "utf-8")
+
+
 INLINE = re.compile(r'<script(?: data-cfasync="false")?>(.+?)</script>', re.S)
 HANDLERS = ("toggleFullScreen()", "window.print()")  # of the theme's buttons
 
@@ -259,5 +269,6 @@ def setup(app):
     app.connect("html-page-context", mend_markup)
     app.connect("build-finished", ship_weights)
     app.connect("build-finished", scripts_to_files)
+    app.connect("build-finished", sources_in_scripts)
     app.connect("build-finished", record_sources)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -19,10 +19,24 @@
     for (const button of document.querySelectorAll(`[data-click="${what}"]`)) button.addEventListener("click", act);
   }
 
-  // A notebook is for keeping: opened from a folder, a browser would show its JSON.
+  // A page's source is for keeping. Opened from a folder, a browser would show a notebook's JSON: there the source comes
+  // in a script beside it, and is handed out from memory.
   for (const link of document.querySelectorAll("a.btn-download-source-button")) {
     link.download = link.href.split("/").pop();
     link.removeAttribute("target");
+    if (location.protocol !== "file:") continue;
+    link.addEventListener("click", (event) => {
+      event.preventDefault();
+      window.courseSource = (text) => {
+        const copy = document.createElement("a");
+        copy.href = URL.createObjectURL(new Blob([text]));
+        copy.download = link.download;
+        copy.click();
+      };
+      const script = document.createElement("script");
+      script.src = `${link.href}.js`;
+      document.head.append(script);
+    });
   }
 
   // What scrolls sideways must be reachable by keyboard; what does not must not be a stop on the way.

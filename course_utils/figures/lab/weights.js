@@ -39,10 +39,11 @@ Object.assign(globalThis, {
     brought.set(`${name}-${number}`, text),
 });
 
-/** Each part in base64. @param {string} folder @param {string} name @param {number} count */
-async function* fromFolder(folder, name, count) {
+/** Each part in base64. @param {string} folder @param {string} name @param {number} count @param {boolean} again */
+async function* fromFolder(folder, name, count, again) {
+  const fresh = again ? `?${Date.now()}` : ""; // WebKit keeps a script that it has read
   for (let number = 0; number < count; number++) {
-    const script = make("script", { src: new URL(`${name}-${number}.js`, folder).href });
+    const script = make("script", { src: new URL(`${name}-${number}.js${fresh}`, folder).href });
     const found = await new Promise((done) => {
       script.addEventListener("load", () => done(true));
       script.addEventListener("error", () => done(false));
@@ -60,6 +61,6 @@ async function* fromFolder(folder, name, count) {
  * @param {import("./wish.js").About} model @param {string} folder @param {number} size @param {boolean} again
  */
 export function partsOf({ name, bytes, sums }, folder, size, again) {
-  if (location.protocol === "file:") return fromFolder(folder, name, sums.length);
+  if (location.protocol === "file:") return fromFolder(folder, name, sums.length, again);
   return fromServer(new URL(`${name}.safetensors`, folder).href, bytes, size, again);
 }
