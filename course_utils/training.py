@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -139,15 +139,15 @@ Sizes, Settings = Annotated[ModelConfig, "see RECIPES"], Annotated[TrainConfig, 
 @checked
 def train(
     name: checkpoints.Name, model_cfg: Sizes, cfg: Settings, out: checkpoints.Folder, resume: bool = False,
-    save_every: Count = 250, stop_at: Step | None = None, command: str = "",
+    save_every: Count = 250, stop_at: Step | None = None, command: str = "", watch: Callable | None = None,
 ) -> AttentionOnlyTransformer:  # fmt: skip
     """Train an attention model and write `name.safetensors`, its card and its log into `out`.
 
     Every `save_every` steps the whole state goes to `name.state.safetensors`, atomically; with `resume` the run goes
     on from there to the result that an uninterrupted run gives, on the CPU bit for bit (with the same number of
     threads). With more steps than before it becomes a longer run, whose rate rises again where the shorter one's had
-    fallen, and whose weight decay may be another. `stop_at` ends early, as an interruption would. Under torchrun each
-    process takes its part of each batch.
+    fallen, and whose weight decay may be another. `stop_at` ends early, as an interruption would. `watch` is called
+    with the model whenever its state has been kept. Under torchrun each process takes its part of each batch.
     """
     check("n_layers", model_cfg.n_layers, Count)  # the zero-layer model has a way of its own
     check("n_ctx", model_cfg.n_ctx, Annotated[int, within(3)])  # the start token's prediction is left out
@@ -184,6 +184,9 @@ def train(
             if rank == 0 and step > first and (step % save_every == 0 or step in (cfg.steps, stop_at)):
                 about = {"step": step, "seconds": time.perf_counter() - began, "commands": commands}
                 _save_state(state_path, model, optimiser, cfg, log, about)
+                if watch:
+                    with torch.no_grad():
+                        watch(model)
             if step in (cfg.steps, stop_at):
                 break
             tokens = sample_windows(ids, starts, model_cfg.n_ctx, cfg, step)[rank::world]

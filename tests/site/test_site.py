@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import site_scan
 import yaml
+from bs4 import BeautifulSoup
 
 from tools import notebooks
 
@@ -79,6 +80,18 @@ def test_every_page_of_the_contents_is_built(site, root):
 
 
 HEAVIEST = 2_500_000  # bytes
+
+
+def test_a_chapter_has_the_number_of_its_file_on_its_page_and_in_the_contents(site, root):
+    contents = BeautifulSoup((site / "book/intro.html").read_text("utf-8"), "html.parser")
+    for path in sorted((root / "book").glob("[0-9][0-9]_*")):
+        number = str(int(path.name[:2]))
+        page = BeautifulSoup((site / "book" / path.with_suffix(".html").name).read_text("utf-8"), "html.parser")
+        assert page.select_one("h1 .section-number").get_text().startswith(f"{number}."), path.name
+        captions = {each.get_text().split()[1].split(".")[0] for each in page.select("figure .caption-number")}
+        assert captions <= {number}, path.name
+        [entry] = contents.select(f'.bd-links a[href="{path.with_suffix(".html").name}"]')
+        assert entry.get_text().strip().startswith(f"{number}. "), path.name
 
 
 def test_no_page_weighs_too_much(site):

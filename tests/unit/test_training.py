@@ -441,3 +441,13 @@ def test_the_zero_layer_model_is_saved_with_its_card(monkeypatch, tmp_path, pair
     card = json.loads((tmp_path / "zero-layer.json").read_text())
     assert card["command"] == "made by a test" and card["training"]["steps"] == 3 and card["validation_loss"] > 0
     assert card["tokens"] == pairs.sum()
+
+
+def test_a_run_is_watched_whenever_its_state_is_kept(tmp_path, text_is_small, on_the_cpu):
+    state, seen = tmp_path / "small.state.safetensors", []
+
+    def watch(model):
+        seen.append((checkpoints.read_about(state)["step"], model.cfg))
+
+    training.train("small", MODEL, settings(), tmp_path, save_every=4, stop_at=10, watch=watch)
+    assert seen == [(4, MODEL), (8, MODEL), (10, MODEL)]

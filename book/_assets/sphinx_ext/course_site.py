@@ -35,9 +35,9 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from docutils import nodes
-from sphinx.environment.collectors.toctree import TocTreeCollector
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective, SphinxRole
+from sphinx_external_toc.collectors import TocTreeCollectorWithStyles
 
 USED_BY_CELLS = ("course_utils", "book/results.json", "requirements.txt")
 USED_BY_SITE = (*USED_BY_CELLS, "book", "tools", "_config.yml", "_toc.yml")
@@ -185,7 +185,7 @@ def ship_weights(app, exception) -> None:
 
 def number_by_file_name(app) -> None:
     """Sphinx counts the chapters; figures take the chapter's number from here as well."""
-    count = TocTreeCollector.assign_section_numbers
+    count = TocTreeCollectorWithStyles.assign_section_numbers
 
     def assign_section_numbers(self, env):
         changed = count(self, env)
@@ -198,7 +198,7 @@ def number_by_file_name(app) -> None:
                         node["secnumber"] = [first, *number[1:]]
         return changed
 
-    TocTreeCollector.assign_section_numbers = assign_section_numbers
+    TocTreeCollectorWithStyles.assign_section_numbers = assign_section_numbers
 
 
 def draw_into_pages(app) -> None:
