@@ -18,6 +18,7 @@ import sys
 from pathlib import Path
 
 import nbformat
+import psutil
 from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn
 from jupyter_cache.utils import Timer
@@ -74,9 +75,10 @@ async def run_chapters(root: Path, jobs: int) -> int:
             )
             try:
                 _, said = await process.communicate()
-            finally:  # interrupted
-                if process.returncode is None:
-                    process.terminate()
+            finally:
+                if process.returncode is None:  # interrupted: neither the process nor its kernel works on
+                    for each in (*psutil.Process(process.pid).children(recursive=True), process):
+                        each.kill()
                     await process.wait()
             if process.returncode:
                 failed.append(path)

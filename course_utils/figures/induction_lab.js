@@ -30,9 +30,14 @@ function doorView(go) {
     const count = ["no layer", "one layer", "two layers"][layers];
     const words = {
       unable:
-        "The lab’s script beside the page did not start: it needs web workers. A recent Chromium, Firefox or Safari has them.",
-      stopped: `The lab’s script beside the page has stopped (${why || "the browser does not say why"}). Your text is still here.`,
-      absent: `The model with ${count} runs on this page, over the text above. Nothing that you type leaves your machine.`,
+        "The lab’s script beside the page did not start: it needs web workers. " +
+        "A recent Chromium, Firefox or Safari has them.",
+      stopped:
+        `The lab’s script beside the page has stopped (${why || "the browser does not say why"}). ` +
+        "Your text is still here.",
+      absent:
+        `The model with ${count} runs on this page, over the text above. ` +
+        "Nothing that you type leaves your machine.",
       loading: `Loading the weights of the ${name} model, ${size} \u2026`,
       failed: `The weights did not arrive (${why}).`,
       broken: `The run failed (${why}).`,
@@ -154,7 +159,8 @@ export function render({ model, el }) {
     results.element.hidden = stage.at !== "shown";
     results.element.setAttribute("aria-busy", String(Boolean(stage.busy)));
     frame.classList.toggle("lab-busy", Boolean(stage.busy));
-    if (stage.at !== "absent" && stage.at !== "unable") frame.classList.add("lab-open"); // keeps the place for the results
+    // Keeps the place for the results.
+    if (stage.at !== "absent" && stage.at !== "unable") frame.classList.add("lab-open");
     if (stage.at !== "shown") tell.say();
     else if (shown && shown !== drawn) {
       results.show(shown);

@@ -68,8 +68,8 @@ def test_what_runs_is_the_environments_python(course, target):
     asked, _ = course.make(target)
     assert asked[3:] in (
         [LAB],
-        [".venv/bin/jupyter-book build -W -n --keep-going ."],
-        [".venv/bin/jupyter-book build -W -n --keep-going .", "-m pytest -n 2"],
+        ["-m tools.execute", ".venv/bin/jupyter-book build -W -n --keep-going ."],
+        ["-m tools.execute", ".venv/bin/jupyter-book build -W -n --keep-going .", "-m pytest -n 2"],
     )
 
 

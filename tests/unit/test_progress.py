@@ -110,8 +110,12 @@ def test_a_folder_that_is_not_there_is_told(monkeypatch, tmp_path, capsys):
 
 
 def test_a_home_that_may_not_be_read_stops_no_notebook(home, monkeypatch, capsys, recwarn):
+    stat = os.stat
+
     def refuse(path, **options):
-        raise PermissionError(13, "Permission denied", str(path))
+        if home in kept.Path(path).parents:
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, **options)
 
     monkeypatch.setattr(os, "stat", refuse)
     assert check_double(double).status == "passed" and not recwarn
