@@ -143,7 +143,7 @@ def test_hostile_texts_are_never_markup():
         BeautifulSoup(attention_figure(model, texts)._repr_html_(), "html.parser") for texts in (hostile, tame)
     )
     assert {tag.name for tag in soup.find_all()} == {tag.name for tag in other.find_all()}
-    assert len(soup.find_all("table")) == len(hostile) and len(soup.find_all("script")) == 3
+    assert len(soup.find_all("table")) == len(hostile) and len(soup.find_all("script")) == 2
     blocks = json.loads(soup.find("script", type="application/json").string)["texts"]
     for block, (name, text) in zip(blocks, hostile.items(), strict=True):
         assert block["name"] == visible(name)
