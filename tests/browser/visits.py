@@ -80,13 +80,14 @@ class Visit:
         self.page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
         return self.page
 
-    def violations(self, only: dict | None = None, within: str = "html") -> list[str]:
-        """What axe-core finds, of any weight."""
+    def violations(self, only: dict | None = None, within: str = "html", colours: bool = True) -> list[str]:
+        """What axe-core finds, of any weight; without `colours`, which cost the most, for what they can't have changed."""
         if self.page.evaluate("typeof axe") == "undefined":
             self.page.evaluate(AXE.read_text("utf-8"))
         # preload: axe would read the style sheets again by requests that file:// pages may not make.
         rules = only or {"type": "tag", "values": TAGS}
         options = {"preload": False, "resultTypes": ["violations"], "runOnly": rules}
+        options |= {} if colours else {"rules": {"color-contrast": {"enabled": False}}}
         result = self.page.evaluate("([within, options]) => axe.run(within, options)", [within, options])
         return [
             f"{violation['impact']} {violation['id']}: {node['html'][:200]} {node['failureSummary']}"
