@@ -81,7 +81,7 @@ class Visit:
         return self.page
 
     def violations(self, only: dict | None = None, within: str = "html", colours: bool = True) -> list[str]:
-        """What axe-core finds, of any weight; without `colours`, which cost the most, for what they can't have changed."""
+        """What axe-core finds, of any weight; `colours` cost the most."""
         if self.page.evaluate("typeof axe") == "undefined":
             self.page.evaluate(AXE.read_text("utf-8"))
         # preload: axe would read the style sheets again by requests that file:// pages may not make.
