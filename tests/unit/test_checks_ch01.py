@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from checker_checks import checkers_of
 
 from course_utils.checks import ch01
 from course_utils.circuits import W_OV
@@ -123,5 +124,5 @@ def test_a_mistake_is_told_what_is_wrong(checker, answer, says):
 
 def test_every_checker_has_two_mistakes_or_more():
     told = [checker.__name__ for checker, *_ in MISTAKES]
-    checkers = [name for name, value in vars(ch01).items() if hasattr(value, "__wrapped__")]
+    checkers = checkers_of(ch01)
     assert len(checkers) == 6 and all(told.count(name) >= 2 for name in checkers)

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import pytest
 import torch
+from checker_checks import checkers_of
 
 from course_utils.checks import ch02
 
@@ -94,5 +95,5 @@ def test_a_mistake_fails_with_a_message_that_names_it(name, answer, says):
 
 def test_every_checker_has_two_mistakes_or_more():
     told = [name for name, *_ in MISTAKES]
-    checkers = [name for name, value in vars(ch02).items() if hasattr(value, "__wrapped__")]
+    checkers = checkers_of(ch02)
     assert len(checkers) == 5 and all(told.count(name) >= 2 for name in checkers)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from checker_checks import checkers_of
 
 from course_utils.checks import ch04
 from course_utils.circuits import ov_circuit, qk_circuit
@@ -213,5 +214,5 @@ def test_a_right_answer_of_another_kind_passes(checker, answer):
 
 def test_every_checker_has_three_mistakes_or_more():
     told = [checker.__name__ for checker, *_ in MISTAKES]
-    checkers = [name for name, value in vars(ch04).items() if hasattr(value, "__wrapped__")]
+    checkers = checkers_of(ch04)
     assert len(checkers) == 6 and all(told.count(name) >= 3 for name in checkers)

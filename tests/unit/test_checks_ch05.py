@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from checker_checks import checkers_of
 
 from course_utils.checks import ch05
 from course_utils.circuits import centre, ov_circuit, qk_circuit
@@ -186,5 +187,5 @@ def test_a_right_answer_passes_in_whatever_clothes(checker, answer):
 
 def test_every_checker_has_three_mistakes_or_more():
     told = [checker.__name__ for checker, *_ in MISTAKES]
-    checkers = [name for name, value in vars(ch05).items() if hasattr(value, "__wrapped__")]
+    checkers = checkers_of(ch05)
     assert len(checkers) == 6 and all(told.count(name) >= 3 for name in checkers)

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from checker_checks import checkers_of
 
 from course_utils.checks import ch06
 from course_utils.circuits import composition_scores, score_terms, stream_parts
@@ -238,5 +239,5 @@ def test_a_right_answer_of_another_form_passes(checker, answer):
 
 def test_every_checker_has_three_mistakes_or_more():
     told = [checker.__name__ for checker, *_ in MISTAKES]
-    checkers = [name for name, value in vars(ch06).items() if hasattr(value, "__wrapped__")]
+    checkers = checkers_of(ch06)
     assert len(checkers) == 7 and all(told.count(name) >= 3 for name in checkers)

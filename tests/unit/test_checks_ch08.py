@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from checker_checks import checkers_of
 
 from course_utils.checks import ch08
 from course_utils.circuits import W_OV, layer_output, path_expansion, through_head
@@ -211,5 +212,5 @@ def test_a_mistake_is_told_what_is_wrong(checker, answer, says):
 
 def test_every_checker_has_three_mistakes_or_more():
     told = [checker.__name__ for checker, *_ in MISTAKES]
-    checkers = [name for name, value in vars(ch08).items() if hasattr(value, "__wrapped__")]
+    checkers = checkers_of(ch08)
     assert len(checkers) == 6 and all(told.count(name) >= 3 for name in checkers)
