@@ -18,10 +18,11 @@ from safetensors.torch import save as _save_tensors
 from torch import Tensor
 
 from course_utils.checked import Made, Rule, checked
-from course_utils.config import AnyModel, ModelConfig
+from course_utils.config import AnyModel, ModelConfig, TransformerConfig
 from course_utils.device import pick_device
 from course_utils.errors import CourseError
 from course_utils.model import AttentionOnlyTransformer
+from course_utils.transformer import model_of
 
 WEIGHTS = Path(__file__).parent / "weights"
 SHIPPED = ("zero-layer", "one-layer", "two-layer")
@@ -46,10 +47,10 @@ def load_model(
     if name not in there:
         raise CourseError(f"model {name!r}", f"the models here are {there}", f"load_model({SHIPPED[-1]!r})")
     card = load_card(name, folder)
-    cfg = ModelConfig(**card["config"])
+    cfg = (TransformerConfig if "norm" in card["config"] else ModelConfig)(**card["config"])
     state = read_tensors(folder / f"{name}.safetensors", card["sha256"])
     with torch.device("meta"):
-        model = AttentionOnlyTransformer(cfg)
+        model = model_of(cfg)
     want = {key: list(value.shape) for key, value in model.state_dict().items()}
     have = {key: list(value.shape) for key, value in state.items()}
     if want != have:
@@ -79,7 +80,7 @@ def load_card(name: str, folder: Folder = WEIGHTS) -> dict:
         raise CourseError(path.name, f"this card lacks {sorted(missing)}", again)
     if not isinstance(card["config"], dict):
         raise CourseError(path.name, f"the config on this card is {card['config']!r:.40}, no table of settings", again)
-    unknown = set(card["config"]) - {field.name for field in fields(ModelConfig)}
+    unknown = set(card["config"]) - {field.name for field in fields(TransformerConfig)}
     if unknown:
         rule = f"this card has settings that this version doesn't know, {sorted(unknown)}"
         raise CourseError(path.name, rule, "fetch the version of the course that the model was trained with")

@@ -3,7 +3,7 @@
 The latter are declarations for `checked`: in a call with a model, its sizes hold.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Literal, Protocol, runtime_checkable
 
 from jaxtyping import Float, Integer
@@ -33,19 +33,35 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
+class TransformerConfig(ModelConfig):
+    """Sizes of a transformer with what the paper leaves out put back: each by itself, or together (chapter 11)."""
+
+    norm: Literal["none", "layer", "rms"] = "none"  # before the heads, before the MLP and before the unembedding
+    biases: bool = False
+    mlp: Literal["none", "gelu", "gated"] = "none"  # "gated": SwiGLU
+    d_mlp: Count = 1024  # neurons of a layer
+    positions: Literal["read", "stream", "rotary"] = "read"  # "read": by queries and keys, as in the paper
+    rotary_base: Annotated[float, within(1)] = 10_000.0
+    norm_eps: Rate = 1e-5
+    n_key_heads: Count | None = None  # so many different W_K and W_V in a layer, each written out for its query heads
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """One training run. Everything depends on the step, nothing on the clock."""
 
     steps: Count
     batch: Count = 16  # windows a step
-    lr: Rate = 4e-3  # of Muon (attention matrices), after warm-up
-    lr_adam: Rate = 4e-3  # of AdamW (embedding, positions, unembedding)
-    weight_decay: Rate = 0.1  # of Muon; keeps the heads' matrices, and so the sharpness of attention, in check
+    optimiser: Literal["muon", "adamw"] = "muon"  # of the matrices of heads and neurons; the rest is AdamW's
+    lr: Rate = 4e-3  # of the matrices of heads and neurons, after warm-up
+    lr_adam: Rate = 4e-3  # of the rest (embedding, positions, unembedding, biases, norms)
+    weight_decay: Rate = 0.1  # of the matrices of heads and neurons; keeps the heads' matrices, and so the sharpness of attention, in check
     warmup: Step = 200
     cooldown: Annotated[float, within(0, 1)] = 0.4  # last part of the run, over which the rate falls linearly to zero
     seed: Step = 0
     positions: Rate = 0.5  # spread of the initial W_pos: at 1 a previous-token head forms much sooner (chapter 10)
     eval_every: Count = 100  # steps between measurements for the log
+    windows: Count = 1_000_000  # of validation text, at most, by which the card's loss is measured
     d_vocab: Count = 4096
     text: Literal["full", "shipped"] = "full"  # "full": all that `corpus` builds; "shipped": what comes with the course
 
@@ -100,4 +116,21 @@ RECIPES = {
         # At a constant rate one seed of three ran away after 800 steps; falling from half-way on, all three are stable.
         TrainConfig(**SMALL_RUN | {"steps": 700, "batch": 16, "warmup": 100, "cooldown": 0.5}),
     ),
+}
+# Chapter 11: the same, a little longer, with one of the paper's assumptions dropped, or all as in Pythia.
+PUT_BACK = {
+    "plain": {},
+    "norm": {"norm": "layer"},
+    "biases": {"biases": True},
+    "mlp": {"mlp": "gelu"},
+    "stream": {"positions": "stream"},
+    "rotary": {"positions": "rotary"},
+    "all": {"norm": "layer", "biases": True, "mlp": "gelu", "positions": "rotary"},
+}
+RECIPES |= {
+    f"live-{name}": (
+        TransformerConfig(**asdict(RECIPES["live"][0]), **put_back, d_mlp=512),
+        replace(RECIPES["live"][1], steps=900, windows=200),
+    )
+    for name, put_back in PUT_BACK.items()
 }

@@ -13,7 +13,6 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from course_utils.checked import checked, long
-from course_utils.circuits import through_head
 from course_utils.config import AnyModel, Head, Later, Side, Tokens
 from course_utils.errors import CourseError
 from course_utils.model import AnyCache, AttentionOnlyTransformer, Cache, Edit
@@ -46,7 +45,8 @@ def cut(model: AnyModel, paths: Paths) -> Edit:
     def edit(name: str, value: Tensor, layer: int, cache: Cache) -> Tensor:
         for earlier, (at, head), side in paths:
             if (name, layer) == (side.lower(), at):
-                value[:, head] -= model.read(cache.head_out(*earlier), layer, name, positions=False)[:, head]
+                written, whole = cache.head_out(*earlier), cache.resid[layer]
+                value[:, head] -= model.read(written, layer, name, part_of=whole)[:, head]
         return value
 
     return edit
@@ -89,17 +89,18 @@ def path_effects(model: AnyModel, tokens: Pairs, layer: Later = 1) -> dict[str, 
     """
     H = model.cfg.n_heads
     cache = model.run_with_cache(tokens)[1]
-    q, k = (model.read(cache.resid[layer], layer, side) for side in "qk")
+    x = cache.resid[layer]
+    q, k = (model.read(x, layer, side) for side in "qk")
     log_before = _log_pattern(model, q, k)
     effects = {side: torch.zeros(H, H, dtype=model.W_E.dtype) for side in "QKV"}
     for earlier in tqdm(range(H), desc=f"paths into layer {layer}", leave=False, disable=len(tokens) < 32):
         written = cache.head_out(layer - 1, earlier)
-        part = {side: model.read(written, layer, side, positions=False) for side in "qk"}
+        part = {side: model.read(written, layer, side, part_of=x) for side in "qkv"}
         for side, after in {"Q": (q - part["q"], k), "K": (q, k - part["k"])}.items():
             change = log_before.exp() * (log_before - _log_pattern(model, *after))
             effects[side][earlier] = change.sum(-1)[..., 1:].mean((0, 2))
         for head in range(H):
-            lost = through_head(model, written, cache.pattern[layer, :, head], layer, head)
+            lost = cache.pattern[layer, :, head] @ part["v"][:, head] @ model.W_O[layer, head]
             effects["V"][earlier, head] = lost.norm() / cache.head_out(layer, head).norm()
     return effects
 

@@ -49,7 +49,7 @@ def stream_loss(model: AnyModel, stream: Stream, tokens: Triples) -> Float[Tenso
     check_place(model, tokens)
     # One context at a time: the logits of many would fill the memory.
     contexts = zip(stream.split(1), tokens.split(1), strict=True)
-    return torch.cat([token_losses(x @ model.W_U, answers)[:, 1:].mean(1) for x, answers in contexts])
+    return torch.cat([token_losses(model.unembed(x), answers)[:, 1:].mean(1) for x, answers in contexts])
 
 
 def next_token_loss(
@@ -72,5 +72,5 @@ def next_token_loss(
         chunk = chunk or (len(x) if x.is_cuda else 1024)
         total = x.new_zeros((), dtype=torch.float32)
         for rows, answers in zip(x.split(chunk), target.split(chunk), strict=True):
-            total = total + F.cross_entropy((rows @ model.W_U).float(), answers, reduction="sum")
+            total = total + F.cross_entropy(model.unembed(rows).float(), answers, reduction="sum")
     return total / len(target)

@@ -28,18 +28,24 @@ class Cache:
     z: Float[Tensor, "n_layers batch n_heads pos d_head"]  # values, averaged by the pattern
     resid: Float[Tensor, "n_layers_plus_1 batch pos d_model"]  # the stream before layer 0, after layer 0, ...
     W_O: Float[Tensor, "n_layers n_heads d_head d_model"]
+    resid_mid: Float[Tensor, "n_layers batch pos d_model"] = None  # between heads and MLP, in a model that has MLPs
 
     def head_out(self, layer: int, head: int) -> Float[Tensor, "batch pos d_model"]:
         """What one head adds to the stream ([E21], "Attention Heads as Independent and Additive")."""
         check("head", (layer, head), Head, dict(zip(("n_layers", "n_heads"), self.W_O.shape, strict=False)))
         return self.z[layer][:, head] @ self.W_O[layer, head]
 
+    def mlp_out(self, layer: int) -> Float[Tensor, "batch pos d_model"]:
+        """What the MLP of a layer adds to the stream, in a model that has MLPs (chapter 11)."""
+        return self.resid[layer + 1] - self.resid_mid[layer]
+
 
 AnyCache = Annotated[Cache, "pass the second value of model.run_with_cache(tokens)"]
 
 # edit(name, value, layer, cache) sees each tensor of a run as it is made, and returns what the run goes on with:
 # "resid" [batch, pos, d_model] (after the last layer it is that of layer n_layers), "q", "k", "v" and "z"
-# [batch, n_heads, pos, d_head], "pattern" [batch, n_heads, query, key].
+# [batch, n_heads, pos, d_head], "pattern" [batch, n_heads, query, key]; with MLPs also "resid_mid" [batch, pos, d_model]
+# and "post" [batch, pos, d_mlp], the neurons.
 Edit = Callable[[str, Tensor, int, Cache], Tensor]
 
 
@@ -69,17 +75,17 @@ class AttentionOnlyTransformer(nn.Module):
         `positions` is the standard deviation of W_pos.
         """
         model, generator = cls(cfg), torch.Generator().manual_seed(seed)
-        spread = {"W_E": 0.5, "W_pos": positions, "W_O": cfg.d_model**-0.5 / max(1, 2 * cfg.n_layers) ** 0.5}
+        spread = {"W_E": 0.5, "W_pos": positions, "W_O": cfg.d_model**-0.5}
         with torch.no_grad():
             for name, weight in model.named_parameters():
-                if name == "smear":
-                    continue
-                weight.normal_(0, spread.get(name, cfg.d_model**-0.5), generator=generator)
+                if name.startswith("W_"):  # biases begin at 0, norms at 1, smears half and half
+                    writes = max(1, 2 * cfg.n_layers) ** 0.5 if name in ("W_O", "W_out") else 1
+                    weight.normal_(0, spread.get(name, weight.shape[-2] ** -0.5) / writes, generator=generator)
         return model
 
     def forward(self, tokens: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos d_vocab"]:
         """Logits of the next token at every position (fast path: patterns are not kept)."""
-        return self.stream(tokens) @ self.W_U
+        return self.unembed(self.stream(tokens))
 
     def stream(self, tokens: Int[Tensor, "batch pos"], checked: bool = False) -> Float[Tensor, "batch pos d_model"]:
         """The residual stream after the last layer, by the fast path. `checked`: the tokens have been already."""
@@ -90,12 +96,12 @@ class AttentionOnlyTransformer(nn.Module):
     ) -> tuple[Float[Tensor, "batch pos d_vocab"], Cache]:
         """Logits, and the attention patterns, head results and streams on the way; edits, if any, in their order."""
         edits = [] if edit is None else [edit] if callable(edit) else list(edit)
-        cache = Cache([], [], [], self.W_O)
+        cache = Cache([], [], [], self.W_O, [])
 
         def see(name: str, value: Tensor, layer: int) -> Tensor:
             for change in edits:
                 value = change(name, value, layer, cache)
-            if name in ("resid", "pattern", "z"):
+            if name in ("resid", "resid_mid", "pattern", "z"):
                 getattr(cache, name).append(value)
             return value
 
@@ -109,7 +115,8 @@ class AttentionOnlyTransformer(nn.Module):
         B, P, H, D = *tokens.shape, self.cfg.n_heads, self.cfg.d_head
         cache.pattern = torch.stack(cache.pattern) if cache.pattern else x.new_zeros(0, B, H, P, P)
         cache.z = torch.stack(cache.z) if cache.z else x.new_zeros(0, B, H, P, D)
-        return x @ self.W_U, cache
+        cache.resid_mid = torch.stack(cache.resid_mid) if cache.resid_mid else None
+        return self.unembed(x), cache
 
     def _run(self, x: Tensor, attend: Callable, see=lambda name, value, layer: value) -> Tensor:
         """The one forward: layer after layer, heads move what they read and add it to the stream."""
@@ -125,16 +132,20 @@ class AttentionOnlyTransformer(nn.Module):
             check("tokens", tokens, Tokens, {**vars(self.cfg)})
         return F.embedding(tokens.long(), self.W_E)  # it takes no 16-bit ids
 
+    def unembed(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_vocab"]:
+        """Logits of the stream after the last layer."""
+        return x @ self.W_U
+
     def read(
-        self, x: Float[Tensor, "*batch pos d_model"], layer: int, side: str, positions: bool = True
+        self, x: Float[Tensor, "*batch pos d_model"], layer: int, side: str, part_of: Tensor | None = None
     ) -> Float[Tensor, "*batch n_heads pos d_head"]:
         """All heads' queries, keys or values ("q", "k", "v") of `x`.
 
-        Queries and keys read positions, values don't. Without `positions` it is linear in `x`: what a part of the
-        stream contributes. With smeared keys a key is mixed with the one before it.
+        Queries and keys read positions, values don't. What `x`, a part of the stream `part_of`, contributes is linear
+        in `x`: without positions. With smeared keys a key is mixed with the one before it.
         """
         W = {"q": self.W_Q, "k": self.W_K, "v": self.W_V}[side][layer]
-        if positions and side != "v":
+        if part_of is None and side != "v":
             x = x + self.W_pos[: x.shape[-2]]
         # [n_heads, d_model, d_head] -> one matrix [d_model, n_heads * d_head]: all heads in one product
         out = (x @ W.transpose(0, 1).flatten(1)).unflatten(-1, W.shape[::2]).transpose(-3, -2)
@@ -145,7 +156,8 @@ class AttentionOnlyTransformer(nn.Module):
     ) -> Float[Tensor, "*batch query key"]:
         """q kᵀ / √d_head; −∞ where a key lies after its query."""
         scores = q @ k.mT / self.cfg.d_head**0.5
-        future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
+        future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device)
+        future = future.triu(1 + k.shape[-2] - q.shape[-2])  # the last query is the last key's
         return scores.masked_fill(future, float("-inf"))
 
     def write(self, z: Float[Tensor, "batch n_heads pos d_head"], layer: int) -> Float[Tensor, "batch pos d_model"]:

@@ -9,6 +9,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -22,13 +23,15 @@ from tqdm.auto import tqdm
 
 from course_utils import bigrams, checkpoints, corpus, roles
 from course_utils.checked import check, checked, within
-from course_utils.config import RECIPES, Count, ModelConfig, Rate, Step, TrainConfig
+from course_utils.config import RECIPES, Count, ModelConfig, Rate, Step, TrainConfig, TransformerConfig
 from course_utils.device import VARIABLE, choose_device, product_dtype
 from course_utils.errors import CourseError
 from course_utils.formation import Log, Meter, snapshot_steps
 from course_utils.losses import mean_loss, next_token_loss
 from course_utils.model import AttentionOnlyTransformer
+from course_utils.transformer import Transformer
 
+MATRICES = ("W_Q", "W_K", "W_V", "W_O"), ("W_in", "W_gate"), ("W_out",)  # each of one shape, upright or lying
 BACK_ENDS = {"cpu": "gloo", "cuda": "nccl"}  # what several processes talk through
 
 
@@ -91,15 +94,15 @@ def _orthogonalise_together(batches: list[Tensor]) -> list[Tensor]:
 
 
 class Optimiser:
-    """Muon on the heads' matrices, AdamW on embedding, positions and unembedding."""
+    """Muon, or AdamW, on the matrices of heads and neurons; AdamW on embedding, positions, unembedding and vectors."""
 
     def __init__(self, model: AttentionOnlyTransformer, cfg: TrainConfig):
-        self.cfg, self.model = cfg, model
-        tables = [model.W_E, model.W_pos, model.W_U, *([model.smear] if model.cfg.smeared_keys else [])]
-        self._parts = [
-            (HeadMuon([model.W_Q, model.W_K, model.W_V, model.W_O], cfg.lr, weight_decay=cfg.weight_decay), cfg.lr),
-            (torch.optim.AdamW(tables, lr=cfg.lr_adam, betas=(0.9, 0.98), weight_decay=0.0, fused=True), cfg.lr_adam),
-        ]
+        self.cfg, self.model, weights = cfg, model, dict(model.named_parameters())
+        kinds = [[weights.pop(name) for name in kind if name in weights] for kind in MATRICES]
+        adamw = partial(torch.optim.AdamW, betas=(0.9, 0.98), fused=True)
+        optimiser = HeadMuon if cfg.optimiser == "muon" else adamw
+        parts = [(optimiser(kind, cfg.lr, weight_decay=cfg.weight_decay), cfg.lr) for kind in kinds if kind]
+        self._parts = [*parts, (adamw(list(weights.values()), cfg.lr_adam, weight_decay=0.0), cfg.lr_adam)]
 
     def step(self, step: int) -> None:
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -162,7 +165,8 @@ def train(
         if not len(starts):
             rule = f"no document in it has the {model_cfg.n_ctx - 1} that one context needs"
             raise CourseError(f"a text of {len(ids)} tokens", rule, "use a longer text or a smaller n_ctx")
-        model = AttentionOnlyTransformer.init(model_cfg, cfg.seed, cfg.positions).to(device)
+        kind = Transformer if isinstance(model_cfg, TransformerConfig) else AttentionOnlyTransformer
+        model = kind.init(model_cfg, cfg.seed, cfg.positions).to(device)
         optimiser, log, first, seconds, commands = Optimiser(model, cfg), Log(), 0, 0.0, [command]
         if resume and state_path.exists():
             log, about = _load_state(state_path, model, optimiser, cfg)
@@ -281,7 +285,8 @@ def _bigram_gradient(model: AttentionOnlyTransformer, text: Float[Tensor, "d_voc
 @torch.no_grad()
 def make_card(model: AttentionOnlyTransformer, cfg: TrainConfig, seconds: float, reason: str, command: str) -> dict:
     """How a model came to be: what `load_card` reads."""
-    loss = mean_loss(model, corpus.windows(corpus.load_text("validation", cfg.d_vocab), model.cfg.n_ctx))
+    windows = corpus.windows(corpus.load_text("validation", cfg.d_vocab), model.cfg.n_ctx)
+    loss = mean_loss(model, windows[:: max(1, len(windows) // cfg.windows)][: cfg.windows])
     tokens = cfg.steps * cfg.batch * (model.cfg.n_ctx - 1) if model.cfg.n_layers else int(corpus.bigram_counts().sum())
     return {
         "command": command,

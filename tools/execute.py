@@ -79,7 +79,7 @@ async def run_chapters(root: Path, jobs: int) -> int:
                 if process.returncode is None:  # interrupted: neither the process nor its kernel works on
                     for each in (*psutil.Process(process.pid).children(recursive=True), process):
                         each.kill()
-                    await process.wait()
+                    await process.communicate()  # its pipe is closed before the loop is
             if process.returncode:
                 failed.append(path)
                 bar.write(said.decode(errors="replace").rstrip(), file=sys.stderr)

@@ -26,7 +26,7 @@ def score_terms(
     by √d_head; later keys are not masked.
     """
     parts = torch.stack(list(resid_parts.values()))
-    q, k = (model.read(parts, layer, side, positions=False)[..., head, :, :] for side in "qk")
+    q, k = (model.read(parts, layer, side, part_of=parts.sum(0))[..., head, :, :] for side in "qk")
     return torch.einsum("ibqd,jbkd->ijbqk", q, k) / model.cfg.d_head**0.5
 
 

@@ -323,8 +323,8 @@ def test_what_a_head_reads_is_linear_in_the_parts_of_the_stream(make_model, toke
         for side in "qkv":
             whole = model.read(cache.resid[1], 1, side)
             position = model.read(0 * cache.resid[1], 1, side)
-            apart = [model.read(part, 1, side, positions=False) for part in parts]
+            apart = [model.read(part, 1, side, part_of=cache.resid[1]) for part in parts]
             torch.testing.assert_close(sum(apart) + position, whole, **EXACT)
             torch.testing.assert_close(
-                model.read(torch.stack(parts), 1, side, positions=False), torch.stack(apart), **EXACT
+                model.read(torch.stack(parts), 1, side, part_of=cache.resid[1]), torch.stack(apart), **EXACT
             )
