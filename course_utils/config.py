@@ -55,7 +55,7 @@ class TrainConfig:
     optimiser: Literal["muon", "adamw"] = "muon"  # of the matrices of heads and neurons; the rest is AdamW's
     lr: Rate = 4e-3  # of the matrices of heads and neurons, after warm-up
     lr_adam: Rate = 4e-3  # of the rest (embedding, positions, unembedding, biases, norms)
-    weight_decay: Rate = 0.1  # of the matrices of heads and neurons; keeps the heads' matrices, and so the sharpness of attention, in check
+    weight_decay: Rate = 0.1  # of these matrices; keeps the heads', and so the sharpness of attention, in check
     warmup: Step = 200
     cooldown: Annotated[float, within(0, 1)] = 0.4  # last part of the run, over which the rate falls linearly to zero
     seed: Step = 0

@@ -44,8 +44,8 @@ AnyCache = Annotated[Cache, "pass the second value of model.run_with_cache(token
 
 # edit(name, value, layer, cache) sees each tensor of a run as it is made, and returns what the run goes on with:
 # "resid" [batch, pos, d_model] (after the last layer it is that of layer n_layers), "q", "k", "v" and "z"
-# [batch, n_heads, pos, d_head], "pattern" [batch, n_heads, query, key]; with MLPs also "resid_mid" [batch, pos, d_model]
-# and "post" [batch, pos, d_mlp], the neurons.
+# [batch, n_heads, pos, d_head], "pattern" [batch, n_heads, query, key]; with MLPs also "resid_mid" [batch, pos,
+# d_model] and "post" [batch, pos, d_mlp], the neurons.
 Edit = Callable[[str, Tensor, int, Cache], Tensor]
 
 
