@@ -17,6 +17,7 @@ from safetensors.torch import load as _load_tensors
 from safetensors.torch import save as _save_tensors
 from torch import Tensor
 
+from course_utils import smollm2
 from course_utils.checked import Made, Rule, checked
 from course_utils.config import AnyModel, ModelConfig, TransformerConfig
 from course_utils.device import pick_device
@@ -38,13 +39,16 @@ Name = Annotated[
 def load_model(
     name: Annotated[str, "load_model('two-layer')"], device: str | None = None, folder: Folder = WEIGHTS
 ) -> AttentionOnlyTransformer:
-    """A trained model, float32, in eval mode, on the device that `pick_device` gives.
+    """A trained model, float32, in eval mode, on the device that `pick_device` gives; or "smollm2-135m" (chapter 12).
 
     Raises CourseError for an unknown name, and for weights that are missing, truncated, of another shape than their
     card says, or of another hash.
     """
+    if name == smollm2.NAME:
+        return smollm2.load(device)
     there = sorted(path.stem for path in folder.glob("*.json"))
     if name not in there:
+        there.append(smollm2.NAME)
         raise CourseError(f"model {name!r}", f"the models here are {there}", f"load_model({SHIPPED[-1]!r})")
     card = load_card(name, folder)
     cfg = (TransformerConfig if "norm" in card["config"] else ModelConfig)(**card["config"])

@@ -48,10 +48,10 @@ Counts = Annotated[
 class Tokenizer:
     """Byte-level byte-pair encoding. `encode` never adds the start token."""
 
-    def __init__(self, inner: _Tokenizer):
-        self._inner = inner
+    def __init__(self, inner: _Tokenizer, start: str = START):
+        self._inner, self._start = inner, start
         self.d_vocab = inner.get_vocab_size()
-        self.start_id = inner.token_to_id(START)
+        self.start_id = inner.token_to_id(start)
 
     @checked
     def encode(self, text: Annotated[str, "decode bytes with .decode('utf-8')"]) -> list[int]:
@@ -64,13 +64,13 @@ class Tokenizer:
                 f"text with a lone surrogate at {error.start}", "it must be valid Unicode", remedy
             ) from error
         # The start token's name, should somebody type it, is text like any other.
-        return [i for part in _split_start(text) for i in self._inner.encode(part).ids]
+        return [i for part in _split(text, self._start) for i in self._inner.encode(part).ids]
 
     @checked
     def encode_batch(self, texts: Annotated[Sequence[Any], "pass [text]"]) -> list[list[int]]:
         """`encode` for many texts, on all cores."""
         try:
-            if not any(START in text for text in texts):
+            if not any(self._start in text for text in texts):
                 return [encoding.ids for encoding in self._inner.encode_batch_fast(texts)]
         except TypeError:
             pass  # one of them is no text: `encode` says which and why
@@ -78,7 +78,7 @@ class Tokenizer:
 
     @checked
     def decode(self, ids: Annotated[Ids, within(below="d_vocab"), "pass one row of this tokenizer's own ids"]) -> str:
-        """The text of some ids; start tokens appear as `<|start|>`."""
+        """The text of some ids; the start token appears by its name."""
         return self._inner.decode(ids.tolist(), skip_special_tokens=False)
 
     def one(self, text: str) -> int:
@@ -98,9 +98,9 @@ class Tokenizer:
         return "".join(_visible(c) for c in self.decode([token]))
 
 
-def _split_start(text: str) -> list[str]:
-    first, *rest = text.split(START)
-    return [first] + [piece for part in rest for piece in (START[:1], START[1:], part)]
+def _split(text: str, start: str) -> list[str]:
+    first, *rest = text.split(start)
+    return [first] + [piece for part in rest for piece in (start[:1], start[1:], part)]
 
 
 def _visible(c: str) -> str:

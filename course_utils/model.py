@@ -89,7 +89,7 @@ class AttentionOnlyTransformer(nn.Module):
 
     def stream(self, tokens: Int[Tensor, "batch pos"], checked: bool = False) -> Float[Tensor, "batch pos d_model"]:
         """The residual stream after the last layer, by the fast path. `checked`: the tokens have been already."""
-        return self._run(self.embed(tokens, checked), self._attend_fast)
+        return self.run(self.embed(tokens, checked), self._attend_fast)
 
     def run_with_cache(
         self, tokens: Int[Tensor, "batch pos"], edit: Edit | Sequence[Edit] | None = None
@@ -110,7 +110,7 @@ class AttentionOnlyTransformer(nn.Module):
             pattern = see("pattern", self.scores(q, k).softmax(dim=-1), layer)  # look
             return see("z", pattern @ v, layer)  # move: average the values
 
-        x = self._run(self.embed(tokens), attend, see)
+        x = self.run(self.embed(tokens), attend, see)
         cache.resid = torch.stack(cache.resid)
         B, P, H, D = *tokens.shape, self.cfg.n_heads, self.cfg.d_head
         cache.pattern = torch.stack(cache.pattern) if cache.pattern else x.new_zeros(0, B, H, P, P)
@@ -118,8 +118,8 @@ class AttentionOnlyTransformer(nn.Module):
         cache.resid_mid = torch.stack(cache.resid_mid) if cache.resid_mid else None
         return self.unembed(x), cache
 
-    def _run(self, x: Tensor, attend: Callable, see=lambda name, value, layer: value) -> Tensor:
-        """The one forward: layer after layer, heads move what they read and add it to the stream."""
+    def run(self, x: Tensor, attend: Callable, see=lambda name, value, layer: value) -> Tensor:
+        """The one forward, from the stream `x` on: layer after layer, heads move what they read and add it to the stream."""
         for layer in range(self.cfg.n_layers):
             x = see("resid", x, layer)
             x = x + self.write(attend(x, layer), layer)
@@ -137,16 +137,17 @@ class AttentionOnlyTransformer(nn.Module):
         return x @ self.W_U
 
     def read(
-        self, x: Float[Tensor, "*batch pos d_model"], layer: int, side: str, part_of: Tensor | None = None
-    ) -> Float[Tensor, "*batch n_heads pos d_head"]:
-        """All heads' queries, keys or values ("q", "k", "v") of `x`.
+        self, x: Float[Tensor, "*batch pos d_model"], layer: int, side: str, part_of: Tensor | None = None,
+        first: int = 0,
+    ) -> Float[Tensor, "*batch n_heads pos d_head"]:  # fmt: skip
+        """All heads' queries, keys or values ("q", "k", "v") of `x`, which begins at position `first`.
 
         Queries and keys read positions, values don't. What `x`, a part of the stream `part_of`, contributes is linear
         in `x`: without positions. With smeared keys a key is mixed with the one before it.
         """
         W = {"q": self.W_Q, "k": self.W_K, "v": self.W_V}[side][layer]
         if part_of is None and side != "v":
-            x = x + self.W_pos[: x.shape[-2]]
+            x = x + self.W_pos[first : first + x.shape[-2]]
         # [n_heads, d_model, d_head] -> one matrix [d_model, n_heads * d_head]: all heads in one product
         out = (x @ W.transpose(0, 1).flatten(1)).unflatten(-1, W.shape[::2]).transpose(-3, -2)
         return smeared(out, self.smear[layer]) if side == "k" and self.cfg.smeared_keys else out

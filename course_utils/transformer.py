@@ -40,9 +40,9 @@ class Transformer(AttentionOnlyTransformer):
         for name, shape in vectors.items():
             setattr(self, name, nn.Parameter(torch.zeros(shape)))
 
-    def _run(self, x: Tensor, attend, see=lambda name, value, layer: value) -> Tensor:
+    def run(self, x: Tensor, attend, see=lambda name, value, layer: value) -> Tensor:
         if self.cfg.mlp == "none":
-            return super()._run(x, attend, see)
+            return super().run(x, attend, see)
         for layer in range(self.cfg.n_layers):
             x = see("resid", x, layer)
             x = see("resid_mid", x + self.write(attend(x, layer), layer), layer)
@@ -63,14 +63,14 @@ class Transformer(AttentionOnlyTransformer):
         self, x: Float[Tensor, "*batch pos d_model"], layer: int, side: str, part_of: Tensor | None = None,
         first: int = 0,
     ) -> Float[Tensor, "*batch n_heads pos d_head"]:  # fmt: skip
-        """All heads' queries, keys or values of `x`, which begins at position `first`.
+        """All heads' queries, keys or values of `x`, as in `AttentionOnlyTransformer.read`.
 
         What a part contributes is linear in it: it is divided by the scale that the norm gives the whole stream
         `part_of`, and has no biases.
         """
         reads_positions = part_of is None and self.cfg.positions == "read"
         x = self.normalised(x, "ln1", layer, part_of)
-        out = super().read(x, layer, side, part_of=None if reads_positions else x)
+        out = super().read(x, layer, side, None if reads_positions else x, first)
         if self.cfg.biases and part_of is None:
             out = out + {"q": self.b_Q, "k": self.b_K, "v": self.b_V}[side][layer][:, None]
         turns = self.cfg.positions == "rotary" and side != "v"
