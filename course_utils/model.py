@@ -119,7 +119,7 @@ class AttentionOnlyTransformer(nn.Module):
         return self.unembed(x), cache
 
     def run(self, x: Tensor, attend: Callable, see=lambda name, value, layer: value) -> Tensor:
-        """The one forward, from the stream `x` on: layer after layer, heads move what they read and add it to the stream."""
+        """The one forward: layer after layer, heads move what they read and add it to the stream `x`."""
         for layer in range(self.cfg.n_layers):
             x = see("resid", x, layer)
             x = x + self.write(attend(x, layer), layer)

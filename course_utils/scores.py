@@ -12,13 +12,13 @@ from jaxtyping import Bool, Float, Int, Integer
 from torch import Tensor
 
 from course_utils.checked import FILLED, checked, long, numbers, within
-from course_utils.config import AnyModel
-from course_utils.corpus import Vocabulary, common_tokens
+from course_utils.config import AnyModel, Count
+from course_utils.corpus import common_tokens
 from course_utils.errors import CourseError
 
 EARLY, LATE = slice(32, 64), slice(192, 255)  # positions that the in-context score compares, at context 256
-Some = Annotated[int, within(1)]
 Seed = Annotated[int, within(0)]
+Pool = Annotated[Integer[Tensor, " n_pool"], FILLED, within(below="d_vocab"), "see common_tokens"] | None
 Tokens = Annotated[Integer[Tensor, "n pos"], long("n"), "use windows()"]
 Triples = Annotated[Tokens, long("pos", 3)]
 Losses = Annotated[
@@ -30,18 +30,18 @@ Losses = Annotated[
 
 @checked
 def repeated_tokens(
-    d_vocab: Vocabulary, n: Some = 64, shortest: Some = 40, longest: Some = 100, seed: Seed = 0
+    d_vocab: Count, n: Count = 64, shortest: Count = 40, longest: Count = 100, seed: Seed = 0, pool: Pool = None
 ) -> tuple[Int[Tensor, "n pos"], Int[Tensor, " n"]]:
     """Sequences of the start token, N random tokens and the same N again; and each sequence's N.
 
     N is uniform in shortest…longest: a fixed N would let a head pass that looks a fixed number of tokens back. Tokens
-    are uniform over the common ones. Shorter sequences are filled up with start tokens at the end.
+    are uniform over `pool`, the common ones unless told. Shorter sequences are filled up with start tokens at the end.
     """
     if shortest > longest:
         raise CourseError(f"repeats of {shortest} to {longest}", "shortest ≤ longest must hold", "use 40 and 100")
     generator = torch.Generator().manual_seed(seed)
     lengths = torch.randint(shortest, longest + 1, (n,), generator=generator)
-    pool = common_tokens(d_vocab)
+    pool = common_tokens(d_vocab) if pool is None else pool
     tokens = torch.zeros(n, 1 + 2 * longest, dtype=torch.long)
     for row, N in zip(tokens, lengths.tolist(), strict=True):
         once = pool[torch.randint(len(pool), (N,), generator=generator)]
@@ -53,15 +53,16 @@ def repeated_tokens(
 @torch.no_grad()
 def prefix_matching_scores(
     model: AnyModel,
-    n: Some = 64,
-    shortest: Some = 40,
-    longest: Some = 100,
+    n: Count = 64,
+    shortest: Count = 40,
+    longest: Count = 100,
     seed: Seed = 0,
-    batch: Some = 16,
+    batch: Count = 16,
+    pool: Pool = None,
 ) -> Float[Tensor, "n_layers n_heads"]:
     """Mean attention, over the second copy, from each token to the successors of its earlier occurrences [O22]."""
     longest = min(longest, (model.cfg.n_ctx - 1) // 2)
-    tokens, lengths = repeated_tokens(model.cfg.d_vocab, n, min(shortest, longest), longest, seed)
+    tokens, lengths = repeated_tokens(model.cfg.d_vocab, n, min(shortest, longest), longest, seed, pool)
     total, count = 0.0, 0
     for part, N in zip(tokens.split(batch), lengths.split(batch), strict=True):
         position = torch.arange(part.shape[1])
@@ -83,7 +84,7 @@ def successors(tokens: Tokens) -> Bool[Tensor, "n query key"]:
 
 @checked
 @torch.no_grad()
-def previous_token_scores(model: AnyModel, windows: Triples, batch: Some = 4) -> Float[Tensor, "n_layers n_heads"]:
+def previous_token_scores(model: AnyModel, windows: Triples, batch: Count = 4) -> Float[Tensor, "n_layers n_heads"]:
     """Mean of pattern[i, i − 1] over i ≥ 2 on text."""
     total = 0.0
     for tokens in windows.split(batch):
@@ -94,7 +95,7 @@ def previous_token_scores(model: AnyModel, windows: Triples, batch: Some = 4) ->
 
 @checked
 def in_context_score(
-    losses: Losses, document: Integer[Tensor, " n"], draws: Some = 1000, seed: Seed = 0
+    losses: Losses, document: Integer[Tensor, " n"], draws: Count = 1000, seed: Seed = 0
 ) -> tuple[float, float, float]:
     """Mean loss late in the context less that early in it (below 0: context helps), with a 95 % bootstrap interval.
 
@@ -116,7 +117,7 @@ def late_less_early(losses: Losses) -> Float[Tensor, " n"]:
 def bootstrap(
     values: numbers(" n", FILLED, "pass losses or differences of losses"),
     document: numbers(" n", "see window_documents"),
-    draws: Some = 1000,
+    draws: Count = 1000,
     seed: Seed = 0,
 ) -> tuple[float, float]:
     """95 % interval of the mean of `values` when whole documents are drawn again with replacement."""

