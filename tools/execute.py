@@ -15,6 +15,7 @@ import asyncio
 import os
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import nbformat
@@ -77,8 +78,11 @@ async def run_chapters(root: Path, jobs: int) -> int:
                 _, said = await process.communicate()
             finally:
                 if process.returncode is None:  # interrupted: neither the process nor its kernel works on
-                    for each in (*psutil.Process(process.pid).children(recursive=True), process):
-                        each.kill()
+                    kernel = psutil.Process(process.pid).children(recursive=True)
+                    process.kill()
+                    for each in kernel:
+                        with suppress(psutil.NoSuchProcess):  # it may have come to its end meanwhile
+                            each.kill()
                     await process.communicate()  # its pipe is closed before the loop is
             if process.returncode:
                 failed.append(path)
