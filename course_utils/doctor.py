@@ -16,13 +16,14 @@ import psutil
 import torch
 from packaging.requirements import Requirement
 
-from course_utils import checkpoints, corpus
+from course_utils import checkpoints, corpus, smollm2
 from course_utils.device import choose_device
 from course_utils.errors import CourseError
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON, MEMORY_GB, DISK_GB = (3, 11), 2.0, 1.0
 KERNEL = "python3"  # which the chapters name
+LEFT_OUT = ("llm", "llama-cpp-python")  # which the public model's package asks for, to run what is only read here
 # What a kernel's Python is asked, where notebooks run.
 ASKED = """
 import importlib.util, json, sys
@@ -38,14 +39,15 @@ class Finding(NamedTuple):
 
 
 def examine() -> Iterator[Finding]:
-    """One finding after the other: Python, packages, the notebooks' Python, memory, disk, accelerator, files."""
+    """One finding after the other: Python, packages, the notebooks' Python, memory, disk, accelerator, files, model."""
     version = platform.python_version()
     yield Finding(sys.version_info >= PYTHON, f"Python {version}", "install Python 3.11 to 3.14")
     yield from _packages()
     yield _kernel()
     memory = psutil.virtual_memory().available / 1e9
     remedy = (
-        "close other programs: a chapter needs about 1 GB (with PyTorch's CUDA build up to 1.6 GB), the browser more"
+        "close other programs: a chapter needs about 1 GB (with PyTorch's CUDA build up to 1.6 GB), "
+        "one of the public model half a gigabyte more, the browser more"
     )
     yield Finding(memory >= MEMORY_GB, f"{memory:.1f} GB of free memory", remedy)
     disk = shutil.disk_usage(ROOT).free / 1e9
@@ -57,6 +59,7 @@ def examine() -> Iterator[Finding]:
     except CourseError as error:
         yield Finding(False, f"Device: {error.what}: {error.rule}", error.remedy)
     yield from _files()
+    yield public_model()
 
 
 def _packages() -> Iterator[Finding]:
@@ -133,6 +136,16 @@ def _files() -> Iterator[Finding]:
             wrong.append(f"{path.name} is damaged (its SHA-256 is not the recorded one)")
     says = "; ".join(wrong) or f"{len(wanted)} shipped files, whole: texts, tokenizers, models"
     yield Finding(not wrong, says, "fetch the repository again (`git checkout -- course_utils`)")
+
+
+def public_model() -> Finding:
+    """The weights of a language model, which a package brings whose own requirements are left out on purpose."""
+    try:
+        file = smollm2.weights_file(check=True)
+    except CourseError as error:
+        return Finding(False, f"{error.what}: {error.rule}", error.remedy)
+    says = f"{file.name}, whole: the public model ({file.stat().st_size / 1e6:.0f} MB)"
+    return Finding(True, f"{says}. If `pip check` names {' and '.join(LEFT_OUT)}: they are left out on purpose")
 
 
 def report() -> bool:

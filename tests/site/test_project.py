@@ -3,11 +3,15 @@
 import json
 import re
 import tomllib
+from collections.abc import Iterator
+from importlib import metadata
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
-from course_utils import checkpoints
+from course_utils import checkpoints, doctor, smollm2
 
 
 def test_the_citation_has_what_the_format_asks_for(root):
@@ -96,3 +100,50 @@ def test_the_keys_of_the_weights_are_the_documented_ones(root):
         assert {key: list(value.shape) for key, value in tensors.items()} == {
             key: [sizes[axis.strip()] for axis in shape.split(",")] for key, shape in shapes.items()
         }, name
+
+
+# --- the public model ---
+
+
+def test_the_public_model_is_installed():
+    found = doctor.public_model()
+    if not found.good:
+        pytest.fail(f"{found.says}. Remedy: {found.remedy}", pytrace=False)
+
+
+def test_its_package_is_pinned_by_hash_and_is_that_of_the_card(root):
+    pinned = (root / "requirements-model.txt").read_text("utf-8")
+    [(name, version)] = re.findall(r"^([\w-]+)==([\d.]+) --hash=sha256:[0-9a-f]{64}$", pinned, re.M)
+    assert len([line for line in pinned.splitlines() if line[:1] != "#"]) == 1
+    card = smollm2.load_card()
+    assert (name, version, "Apache-2.0") == (card["package"], card["version"], card["license"])
+    assert metadata.version(name) == version
+    for place in ("book/workshop/before_class.md", "book/_assets/sphinx_ext/course_site.py"):
+        assert f"%pip install --no-deps {name}=={version}" in (root / place).read_text("utf-8"), place
+
+
+def unmet() -> Iterator[tuple[str, str]]:
+    """What `pip check` says of this environment: a package, and one that it asks for and has not got."""
+    have = {canonicalize_name(package.metadata["Name"]): package for package in metadata.distributions()}
+    for name, package in have.items():
+        for wanted in map(Requirement, package.requires or []):
+            got = have.get(canonicalize_name(wanted.name))
+            if wanted.marker is None or wanted.marker.evaluate({"extra": ""}):
+                if got is None or not wanted.specifier.contains(got.version, prereleases=True):
+                    yield name, wanted.name
+
+
+def test_what_its_package_asks_for_is_left_out_and_said(root):
+    assert sorted(unmet()) == [(smollm2.load_card()["package"], name) for name in sorted(doctor.LEFT_OUT)]
+    for place in ("README.md", "requirements-model.txt"):
+        text = (root / place).read_text("utf-8")
+        assert "`pip check`" in text and all(name in text for name in doctor.LEFT_OUT), place
+    assert all(name in doctor.public_model().says for name in doctor.LEFT_OUT)
+
+
+def test_its_licence_is_where_the_others_are(root):
+    licence = "licenses/smollm2-135m.txt"
+    text = (root / "course_utils/data" / licence).read_text("utf-8")
+    assert text.split()[:4] == ["Apache", "License", "Version", "2.0,"]
+    assert f"`{licence}`" in (root / "course_utils/data/README.md").read_text("utf-8")
+    assert f"`course_utils/data/{licence}`" in (root / "README.md").read_text("utf-8")

