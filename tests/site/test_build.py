@@ -123,10 +123,12 @@ def test_a_chapter_that_fails_is_named_with_its_cell_and_the_others_are_kept(boo
 def test_what_ran_before_an_interruption_is_kept(book):
     book.chapters(**{"01_small": "open('works', 'w')\nimport time\ntime.sleep(600)", "02_small": "2"})
     ran = book.execute()
-    wanted = "_build/.jupyter_cache/*/executed/*", "**/works"  # one is kept, the other's kernel works
-    while not all(any(book.folder.glob(each)) for each in wanted) and ran.poll() is None:
+    parent, kept = psutil.Process(ran.pid), "_build/.jupyter_cache/*/executed/*"
+    # One is kept, its process at its end; the other's kernel works.
+    while not all(any(book.folder.glob(each)) for each in (kept, "**/works")) or len(parent.children()) > 1:
+        assert ran.poll() is None
         time.sleep(0.1)
-    workers = psutil.Process(ran.pid).children(recursive=True)
+    workers = parent.children(recursive=True)
     ran.send_signal(signal.SIGINT)
     said = ran.communicate(timeout=60)[1]
     assert ran.returncode == 130 and "Interrupted." in said and "Traceback" not in said
