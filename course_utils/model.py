@@ -118,9 +118,9 @@ class AttentionOnlyTransformer(nn.Module):
         cache.resid_mid = torch.stack(cache.resid_mid) if cache.resid_mid else None
         return self.unembed(x), cache
 
-    def run(self, x: Tensor, attend: Callable, see=lambda name, value, layer: value) -> Tensor:
-        """The one forward: layer after layer, heads move what they read and add it to the stream `x`."""
-        for layer in range(self.cfg.n_layers):
+    def run(self, x: Tensor, attend: Callable, see=lambda name, value, layer: value, first: int = 0) -> Tensor:
+        """The one forward, layer after layer from `first` on: heads move what they read and add it to the stream `x`."""
+        for layer in range(first, self.cfg.n_layers):
             x = see("resid", x, layer)
             x = x + self.write(attend(x, layer), layer)
         return see("resid", x, self.cfg.n_layers)

@@ -4,9 +4,11 @@ An induction head attends to what followed an earlier occurrence of the present 
 token before ([O22]). Figures, slides and the lab read the card; `measure` makes what stands there.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypedDict
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from course_utils.checked import Made, checked
 from course_utils.checkpoints import load_card
@@ -17,6 +19,7 @@ from course_utils.scores import prefix_matching_scores, previous_token_scores
 # Role → the score that decides, and from which value on. Between the heads that have a role and the rest is a wide gap.
 LEAST = {"induction": ("prefix_matching", 0.3), "previous": ("previous_token", 0.4)}
 Role = Literal[tuple(LEAST)]
+Scores = TypedDict("Scores", {score: Float[Tensor, "n_layers n_heads"] for score, _ in LEAST.values()})
 Card = Annotated[dict, Made(lambda card: load_card(card) if isinstance(card, str) else card), "see load_card"]
 
 
@@ -32,15 +35,21 @@ def measure(model: AnyModel, n: Count = 64) -> dict:
         "prefix_matching": prefix_matching_scores(model, n),
         "previous_token": previous_token_scores(model, text[:: max(1, len(text) // n)][:n]),
     }
+    return {
+        "scores": {name: table.double().round(decimals=3).tolist() for name, table in scores.items()},
+        "roles": roles_by(scores),
+    }
+
+
+@checked
+def roles_by(scores: Annotated[Scores, "pass both scores that decide"]) -> dict:
+    """The heads of each role, the strongest first, with the score and the threshold by which they have it."""
     roles = {}
     for role, (score, least) in LEAST.items():
         found = [(value, place) for place, value in enumerate(scores[score].flatten().tolist()) if value >= least]
-        heads = [list(divmod(place, model.cfg.n_heads)) for _, place in sorted(found, reverse=True)]
+        heads = [list(divmod(place, scores[score].shape[1])) for _, place in sorted(found, reverse=True)]
         roles[role] = {"score": score, "least": least, "heads": heads}
-    return {
-        "scores": {name: table.double().round(decimals=3).tolist() for name, table in scores.items()},
-        "roles": roles,
-    }
+    return roles
 
 
 @checked

@@ -41,10 +41,10 @@ class Transformer(AttentionOnlyTransformer):
         for name, shape in vectors.items():
             setattr(self, name, nn.Parameter(torch.zeros(shape)))
 
-    def run(self, x: Tensor, attend, see=lambda name, value, layer: value) -> Tensor:
+    def run(self, x: Tensor, attend, see=lambda name, value, layer: value, first: int = 0) -> Tensor:
         if self.cfg.mlp == "none":
-            return super().run(x, attend, see)
-        for layer in range(self.cfg.n_layers):
+            return super().run(x, attend, see, first)
+        for layer in range(first, self.cfg.n_layers):
             x = see("resid", x, layer)
             x = see("resid_mid", x + self.write(attend(x, layer), layer), layer)
             x = x + self.write_neurons(see("post", self.neurons(x, layer), layer), layer)

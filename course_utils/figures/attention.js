@@ -1,5 +1,5 @@
 // Every head over a text: where it looks, who looks at a token, and what that does.
-import { announcer, begin, choice, code, controls, make, percent, row, signed, unpack, unseen } from "./kit.js";
+import { announcer, begin, choice, code, controls, make, percent, ROLES, row, signed, unpack, unseen } from "./kit.js";
 
 /**
  * @typedef {{ name: string, kind: string, scores: [number, number] }} Head
@@ -8,12 +8,6 @@ import { announcer, begin, choice, code, controls, make, percent, row, signed, u
  *   effect: Packed[] }} Text
  * @typedef {(query: number, key: number) => number} Values
  */
-/** @type {Record<string, [name: string, mark: string, colour: string]>} */
-const KINDS = {
-  induction: ["induction head", "\u21b7", "orange"],
-  previous: ["previous-token head", "\u2190", "green"],
-  "": ["", "", "blue"],
-};
 /** @type {[mode: string, name: string][]} */
 const MODES = [
   ["attention", "Attention"],
@@ -69,7 +63,7 @@ export function render({ model, el }) {
     return most || 1;
   }
 
-  const tint = (/** @type {number} */ head) => (model.get("mode") === "effect" ? "purple" : KINDS[heads[head].kind][2]);
+  const tint = (/** @type {number} */ head) => (model.get("mode") === "effect" ? "purple" : ROLES[heads[head].kind][2]);
 
   /** One pixel for a query and a key, query downwards. */
   function paint(/** @type {HTMLCanvasElement} */ canvas, /** @type {number} */ head, power = 1) {
@@ -99,14 +93,14 @@ export function render({ model, el }) {
     "Heads",
     heads.map(({ name, kind }, i) => [
       small[i],
-      make("span", {}, name, make("i", { "aria-hidden": "true" }, ` ${KINDS[kind][1]}`), unseen(` ${KINDS[kind][0]}`)),
+      make("span", {}, name, make("i", { "aria-hidden": "true" }, ` ${ROLES[kind][1]}`), unseen(` ${ROLES[kind][0]}`)),
     ]),
     { picked: model.get("head"), onShow: (head) => hover({ head }), onPick: (head) => pick("head", head) },
   );
   gallery.element.classList.add("ex-heads");
   gallery.element.style.setProperty("--columns", model.get("columns"));
   for (const [i, { kind }] of heads.entries()) {
-    gallery.buttons[i].style.setProperty("--tint", `var(--ex-${KINDS[kind][2]})`);
+    gallery.buttons[i].style.setProperty("--tint", `var(--ex-${ROLES[kind][2]})`);
   }
 
   const modes = row(
@@ -133,7 +127,7 @@ export function render({ model, el }) {
   );
   const strip = make("div", { class: "ex-strip" });
   const said = announcer();
-  const legend = Object.entries(KINDS).filter(([kind]) => kind && heads.some((head) => head.kind === kind));
+  const legend = Object.entries(ROLES).filter(([kind]) => kind && heads.some((head) => head.kind === kind));
   const frame = begin(
     el,
     controls("Text and picture", chosen, modes.element),
@@ -194,8 +188,8 @@ export function render({ model, el }) {
     const most = paint(big, head);
     frame.style.setProperty("--tint", `var(--ex-${tint(head)})`);
     title.replaceChildren(
-      make("b", {}, `Head ${name} `, make("i", {}, KINDS[kind][1])),
-      make("span", {}, KINDS[kind][0]),
+      make("b", {}, `Head ${name} `, make("i", {}, ROLES[kind][1])),
+      make("span", {}, ROLES[kind][0]),
       make("span", {}, `prefix matching ${scores[0].toFixed(2)}`),
       make("span", {}, `previous token ${scores[1].toFixed(2)}`),
       make("small", {}, UNITS[/** @type {keyof UNITS} */ (model.get("mode"))]),

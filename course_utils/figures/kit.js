@@ -11,6 +11,12 @@
 /** @typedef {Record<string, string | number | boolean | null | undefined>} Attributes */
 /** @typedef {{ bits: 8 | 16, low: number, high: number, shape: number[], data: string }} Packed */
 
+/** What a head is, and its mark and colour wherever heads are shown. @type {Record<string, string[]>} */
+export const ROLES = {
+  induction: ["induction head", "\u21b7", "orange"],
+  previous: ["previous-token head", "\u2190", "green"],
+  "": ["", "", "blue"],
+};
 const SVG = "http://www.w3.org/2000/svg";
 const QUIET = 500; // milliseconds without a change, after which words are read aloud
 /** In a figure's live region: what has changed and waits to be read. @type {WeakMap<Element, Set<HTMLElement>>} */
@@ -180,13 +186,14 @@ export function slider(name, { min, max, step, value, say = String }, onChange) 
 
 /**
  * Buttons in a row, one stop for the Tab key: arrow keys, Home and End move within. One of them is picked, or none: -1.
+ * In a table of so many `columns` the upper and the lower arrow move by a line.
  * `onShow` hears of the button under pointer or focus and, when both have left, of the picked one;
  * `onPick` of a click, Enter or Space.
  * @param {string} name
  * @param {(Node | string)[][]} contents what stands on each button
- * @param {{ picked?: number, onShow?: (i: number) => void, onPick?: (i: number) => void }} [settings]
+ * @param {{ picked?: number, columns?: number, onShow?: (i: number) => void, onPick?: (i: number) => void }} [settings]
  */
-export function row(name, contents, { picked = 0, onShow = () => {}, onPick = () => {} } = {}) {
+export function row(name, contents, { picked = 0, columns = 1, onShow = () => {}, onPick = () => {} } = {}) {
   const buttons = contents.map((content) => make("button", { type: "button" }, ...content));
   const element = make("div", { class: "ex-row", role: "group", "aria-label": name }, ...buttons);
   /** @param {number} i */
@@ -223,10 +230,17 @@ export function row(name, contents, { picked = 0, onShow = () => {}, onPick = ()
   element.addEventListener("keydown", (event) => {
     const [i, last] = [at(event), buttons.length - 1];
     /** @type {Record<string, number>} */
-    const to = { ArrowLeft: i - 1, ArrowUp: i - 1, ArrowRight: i + 1, ArrowDown: i + 1, Home: 0, End: last };
+    const to = {
+      ArrowLeft: i - 1,
+      ArrowUp: i - columns,
+      ArrowRight: i + 1,
+      ArrowDown: i + columns,
+      Home: 0,
+      End: last,
+    };
     if (i < 0 || !(event.key in to)) return;
     event.preventDefault();
-    buttons[Math.min(Math.max(to[event.key], 0), last)].focus();
+    buttons[to[event.key]]?.focus();
   });
   pick(picked);
   return { element, buttons, pick };
