@@ -119,7 +119,7 @@ class AttentionOnlyTransformer(nn.Module):
         return self.unembed(x), cache
 
     def run(self, x: Tensor, attend: Callable, see=lambda name, value, layer: value, first: int = 0) -> Tensor:
-        """The one forward, layer after layer from `first` on: heads move what they read and add it to the stream `x`."""
+        """The one forward, layer by layer from `first` on: heads move what they read and add it to the stream `x`."""
         for layer in range(first, self.cfg.n_layers):
             x = see("resid", x, layer)
             x = x + self.write(attend(x, layer), layer)

@@ -86,12 +86,12 @@ def _plain(data: dict, pattern: np.ndarray) -> str:
             sharp = np.argsort(-its[1:, 1:], axis=None, kind="stable")[:3]
             cells = [(q + 1, k + 1) for q, k in (divmod(int(i), len(tokens) - 1) for i in sharp)]
             words = [f"{place(q)} → {place(k)} ({its[q, k]:.0%})" for q, k in cells]
-            looks.append([head["name"], KINDS[head["kind"]], *(number(head, key) for key in NAMES), "; ".join(words)])
-    shares = f"The {LISTED} strongest of {len(heads)} heads by each number, with it in brackets"
+            looks.append([head["name"], KINDS[head["kind"]], "; ".join(words)])
+    strongest = f"The {LISTED} strongest of {len(heads)} heads by each number, with it in brackets"
     caption = f"Heads with a role, and their sharpest looks in: {''.join(code(token) for token in tokens)}"
     return "\n".join(
         [
-            table(["rank", *NAMES.values()], rows, shares),
-            table(["head", "role", *NAMES.values(), "sharpest looks past the first token"], looks, caption),
+            table(["rank", *NAMES.values()], rows, strongest),
+            table(["head", "role", "sharpest looks past the first token"], looks, caption),
         ]
     )

@@ -68,7 +68,8 @@ UNDECLARED = {
         for name in (
             "attention.looks", "composition.edges", "eigenvalues.number", "formation.running_mean",
             "formation.goal_cells", "host.visible", "host.text_ids", "host.joined", "host.code", "host.table",
-            "residual_stream.contributions", "term_importance.strongest",
+            "residual_stream.contributions", "term_importance.strongest", "public_heads.successors",
+            "public_heads.patterns",
         )
     },
     **{
@@ -259,6 +260,7 @@ GOOD = {
     "patterns": {"a": SQUARE}, "key": "02.x", "tolerance": 0.0, "says": "so", "bits": 8, "files": "../lab",
     "steps": [STEP], "interesting": [" def"], "carried": 5, "mode": "effect", "token": 1, "last": 4, "at": 1,
     "offer": [" self"], "outputs": torch.ones(2, 3),
+    "scores": {"prefix_matching": torch.ones(2, 3), "previous_token": torch.ones(2, 3)},
     "measure": PAIRS, "effect": PAIRS, "spread": 0.1, "trained": {"a": WIDE}, "random": {"a": WIDE},
     "logs": {"a": LOG}, "circuits": {3: (SQUARE, SQUARE)}, "sources": {3: [0]}, "other": [1, 2, 3],
     "layers": {"alone": [1, 2], "beside": [1, 2]}, "heads": {"direct": SQUARE, "real": SQUARE}, "virtual": SQUARE,
