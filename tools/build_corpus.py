@@ -56,8 +56,8 @@ Source code and documentation of nine open-source Python packages, each under it
 {table}
 
 `python -m course_utils corpus` downloads the archives (hashes in `sources.json`), leaves out what `build_corpus.py`
-lists, and writes everything here again but `smollm2-135m.json`; `manifest.json` has sizes, counts and the SHA-256 of
-each file.
+lists, and writes everything here again but what is of the public model, below; `manifest.json` has sizes, counts and
+the SHA-256 of each file.
 
 * `train.u16.xz`, `validation.u16.xz`: token ids, 16-bit little-endian, each document preceded by the start token (0).
   The training part that ships is the first 24.5 MB of the 83 MB that the shipped models were trained on.
@@ -74,6 +74,9 @@ each file.
 (`requirements-model.txt`, at the top), and the card has their SHA-256. By its authors' account it was trained on some
 two trillion tokens of web pages, code and mathematics (Allal et al. 2025, *SmolLM2: When Smol Goes Big*, arXiv
 2502.02737).
+
+`public-heads.json` is what chapter 12's map shows of the model's 270 heads: scores, roles, the loss on repeated random tokens
+without each of them, and every pattern over one sentence. `python -m tools.public_heads` measures it again.
 """
 
 
