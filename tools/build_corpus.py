@@ -75,8 +75,8 @@ the SHA-256 of each file.
 two trillion tokens of web pages, code and mathematics (Allal et al. 2025, *SmolLM2: When Smol Goes Big*, arXiv
 2502.02737).
 
-`public-heads.json` is what chapter 12's map shows of the model's 270 heads: scores, roles, the loss on repeated random tokens
-without each of them, and every pattern over one sentence. `python -m tools.public_heads` measures it again.
+`public-heads.json` is what chapter 12's map shows of the model's 270 heads: scores, roles, the loss on repeated random
+tokens without each of them, and every pattern over one sentence. `python -m tools.public_heads` measures it again.
 """
 
 

@@ -7,10 +7,15 @@ import { announcer, begin, code, controls, draw, make, percent, ROLES, row, sign
  */
 /** What a square of the map stands for. @type {[mode: Mode, name: string, colour: string, words: string][]} */
 const MODES = [
-  ["match", "Prefix matching", "orange", "share of attention to what followed the same token before, on random tokens"],
-  ["previous", "Previous token", "green", "share of attention to the token before, on text"],
-  ["first", "First token", "blue", "share of attention to the first token, on text"],
-  ["rise", "Effect of zeroing", "purple", "rise of the loss, in nats, on random tokens that are read a second time"],
+  [
+    "match",
+    "Prefix matching",
+    "orange",
+    "attention to what followed the same token before, on random tokens read twice",
+  ],
+  ["previous", "Previous token", "green", "attention to the token before, on text"],
+  ["first", "First token", "blue", "attention to the first token, on text"],
+  ["rise", "Effect of zeroing", "purple", "rise of the loss, in nats, on random tokens read twice"],
 ];
 const SAMPLES = [0.1, 0.5, 1]; // the last fills its place: all attention, or one nat
 
@@ -40,7 +45,7 @@ export function render({ model, el }) {
   /** Heads by name on the map, the last layer on top: place on the map ↔ place in the data. */
   const turned = (/** @type {number} */ i) => (layers - 1 - Math.floor(i / columns)) * columns + (i % columns);
   const rank = (/** @type {Mode} */ mode, /** @type {number} */ head) =>
-    1 + heads.filter((other) => other[mode] > heads[head][mode]).length;
+    `rank\u00a0${1 + heads.filter((other) => other[mode] > heads[head][mode]).length}`;
 
   // --- the elements ---
 
@@ -207,11 +212,11 @@ export function render({ model, el }) {
         "span",
         {},
         make("b", {}, `Head ${name}`),
-        `${role ? `, ${role}` : ""}: ${percent(match)} of its attention goes to what followed the same token before `,
-        `(rank ${rank("match", head)} of ${heads.length}), ${percent(previous)} to the token before `,
-        `(rank ${rank("previous", head)}), ${percent(first)} to the first token. `,
-        `Zeroed, the loss ${rise < 0 ? "falls" : "rises"} by ${Math.abs(rise).toFixed(2)} nats from `,
-        `${loss.toFixed(2)} (rank ${rank("rise", head)}).`,
+        `${role ? `, ${role}` : ""}. On random tokens read twice ${percent(match)} of its attention goes to what followed `,
+        `the same token before (${rank("match", head)} of ${heads.length}); zeroed, the loss there `,
+        `${rise < 0 ? "falls" : "rises"} by ${Math.abs(rise).toFixed(2)} nats from ${loss.toFixed(2)} (${rank("rise", head)}). `,
+        `On text ${percent(previous)} goes to the token before (${rank("previous", head)}), `,
+        `${percent(first)} to the first token (${rank("first", head)}).`,
       ),
       make(
         "span",

@@ -51,7 +51,7 @@ class Shown:
         assert f"{'falls' if head['rise'] < 0 else 'rises'} by {abs(head['rise']):.2f} nats" in said
         title = [text.replace("\xa0", " ") for text in self.figure.locator(".ex-title > span").all_text_contents()]
         roles = {"induction": "induction head", "previous": "previous-token head", "": ""}
-        assert title[0] == roles[head["kind"]] and (not title[0] or f", {title[0]}:" in said)
+        assert title[0] == roles[head["kind"]] and (not title[0] or f", {title[0]}. On random" in said)
         assert [line.split()[-2:] for line in title[1:4]] == [share.split() for share in shares]
 
     def picked(self, buttons) -> int:
