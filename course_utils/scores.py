@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int, Integer
 from torch import Tensor
 
 from course_utils.checked import FILLED, checked, long, numbers, within
-from course_utils.config import AnyModel, Count
+from course_utils.config import AnyModel, Count, Later
 from course_utils.corpus import common_tokens
 from course_utils.errors import CourseError
 
@@ -20,6 +20,7 @@ EARLY, LATE = slice(32, 64), slice(192, 255)  # positions that the in-context sc
 Seed = Annotated[int, within(0)]
 Pool = Annotated[Integer[Tensor, " n_pool"], FILLED, within(below="d_vocab"), "see common_tokens"] | None
 Tokens = Annotated[Integer[Tensor, "n pos"], long("n"), "use windows()"]
+Pairs = Annotated[Tokens, long("pos", 2)]
 Triples = Annotated[Tokens, long("pos", 3)]
 Losses = Annotated[
     Float[Tensor, "n predictions"],
@@ -91,6 +92,36 @@ def previous_token_scores(model: AnyModel, windows: Triples, batch: Count = 4) -
         pattern = model.run_with_cache(tokens.to(model.W_E.device))[1].pattern
         total = total + pattern.diagonal(offset=-1, dim1=-2, dim2=-1)[..., 1:].mean(-1).sum(1)
     return total.cpu() / len(windows)
+
+
+@checked
+@torch.no_grad()
+def composition_shares(model: AnyModel, windows: Pairs, layer: Later = 1) -> dict[str, Float[Tensor, "earlier later"]]:
+    """K- and Q-composition in a measure that no change of the stream's basis moves.
+
+    The share of E[(q·k)²], over the queries and keys of text, that comes through a head of the layer before: by way of
+    the keys ("K") or of the queries ("Q"). Each query's scores are less their mean over the keys that it may look at.
+    """
+    H = model.cfg.n_heads
+    parts = {side: torch.zeros(H, H, dtype=torch.float64) for side in "KQ"}
+    whole = torch.zeros(H, dtype=torch.float64)
+    for tokens in windows.split(1):
+        cache = model.run_with_cache(tokens.to(model.W_E.device))[1]
+        x = cache.resid[layer]
+        q, k = (model.read(x, layer, side) for side in "qk")
+        whole += _squares(q, k)
+        for earlier in range(H):
+            written = cache.head_out(layer - 1, earlier)
+            parts["K"][earlier] += _squares(q, model.read(written, layer, "k", part_of=x))
+            parts["Q"][earlier] += _squares(model.read(written, layer, "q", part_of=x), k)
+    return {side: part / whole for side, part in parts.items()}
+
+
+def _squares(q: Float[Tensor, "1 n_heads pos d_head"], k: Float[Tensor, "1 n_heads pos d_head"]) -> Tensor:
+    """Of each head: the sum of squared products, each query's less their mean over its keys, which are the earlier."""
+    products = (q @ k.mT).tril()
+    number = torch.arange(1, q.shape[-2] + 1, device=q.device)[:, None]
+    return (products - products.sum(-1, keepdim=True) / number).tril().square().sum((0, 2, 3)).double().cpu()
 
 
 @checked
