@@ -1,4 +1,4 @@
-"""The transformer with what the paper leaves out put back: against a second one, written plainly from the definitions."""
+"""The transformer with what the paper leaves out put back, against a second one, written plainly from definitions."""
 
 import math
 
