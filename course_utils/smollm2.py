@@ -68,8 +68,11 @@ def load(device: str | None = None) -> Transformer:
 
 @cache
 def load_tokenizer() -> Tokenizer:
-    """Its byte-level BPE of 49 152 tokens; digits stand alone. `start_id` is that of "<|endoftext|>"."""
-    file = gguf.GGUFReader(weights_file())
+    """Its byte-level BPE of 49 152 tokens; digits stand alone. `start_id` is that of "<|endoftext|>".
+
+    Raises CourseError as `load` does.
+    """
+    file = gguf.GGUFReader(weights_file(check=True))
     tokens, merges, kinds = (
         file.get_field(f"tokenizer.ggml.{name}").contents() for name in ("tokens", "merges", "token_type")
     )
