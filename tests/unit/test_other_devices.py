@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 import scipy.sparse
 import torch
+from torch.overrides import TorchFunctionMode
 
 from course_utils import figures, losses, plots, scores, skip_trigrams
-from course_utils.config import ModelConfig
+from course_utils.config import PUT_BACK, ModelConfig, TransformerConfig
 from course_utils.device import to_numpy
 from course_utils.errors import CourseError
 from course_utils.factored import FactoredMatrix
 from course_utils.figures.host import packed
 from course_utils.model import AttentionOnlyTransformer
+from course_utils.transformer import Transformer
 
 
 class Far(torch.Tensor):
@@ -122,6 +124,27 @@ def test_what_plays_another_device_refuses_what_one_refuses():
         far(numbers(3)).double()
     with pytest.raises(TypeError, match="numpy"):
         (far(numbers(3)) + 1).exp().numpy()
+
+
+class No64(TorchFunctionMode):
+    """Refuses to make 64 bits anywhere but on the CPU."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        if isinstance(result, torch.Tensor) and result.dtype == torch.float64 and result.device.type != "cpu":
+            raise TypeError("the MPS framework doesn't support float64.")
+        return result
+
+
+def test_a_model_with_all_put_back_runs_without_64_bits():
+    """On "meta", which computes nothing and has every operation."""
+    for settings in (PUT_BACK["all"], {"norm": "rms", "mlp": "gated", "positions": "rotary"}):
+        model = Transformer.init(TransformerConfig(2, 3, 24, 8, 64, 9, **settings)).to("meta")
+        x = torch.zeros(1, 9, 24, device="meta")
+        with No64():
+            assert model.unembed(model.run(x, model._attend_fast)).shape == (1, 9, 64)
+            with pytest.raises(TypeError, match="float64"):
+                x.double()
 
 
 def test_tokens_elsewhere_than_the_model_are_named():

@@ -172,6 +172,22 @@ def test_later_tokens_never_change_earlier_logits(make_transformer, tokens_for, 
     torch.testing.assert_close(model(tokens[:, :5]), model(tokens)[:, :5], **EXACT)
 
 
+def test_a_run_from_a_later_layer_on_goes_on_from_its_stream(make_transformer, tokens_for, put_back):
+    model = make_transformer(3, n_layers=3, **put_back)
+    cache, seen = model.run_with_cache(tokens_for(model))[1], []
+
+    def see(name, value, layer):
+        seen.append((name, layer))
+        return value
+
+    for first in range(4):
+        torch.testing.assert_close(
+            model.run(cache.resid[first], model._attend_fast, see, first), cache.resid[3], **EXACT
+        )  # fmt: skip
+        assert seen[0] == ("resid", first)
+        seen.clear()
+
+
 def test_neurons_are_written_one_by_one(make_transformer, tokens_for):
     model = make_transformer(4, **PUT_BACK["all"])
     seen = {}
