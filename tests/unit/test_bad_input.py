@@ -64,7 +64,7 @@ UNDECLARED = {
         )
     },
     "transformer.rotated": "the same", "transformer.model_of": "the class of the model checks it",
-    "smollm2.load": "pick_device checks the device",
+    "smollm2.load": "pick_device checks the device", "headlines.first_step": "reads the arrays of a log",
     **{
         f"training.{name}": "runs inside a training step"
         for name in ("HeadMuon.step", "Optimiser.step", "orthogonalise", "sample_windows")
