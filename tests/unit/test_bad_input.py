@@ -299,6 +299,7 @@ OWN = {
     "plots.histogram": {"values": {"a": [1.0, 2.0]}}, "plots.attention": {"columns": 1},
     "plots.complex_plane": {"columns": 1}, "scores.bootstrap": {"document": [0, 1]},
     "scores.in_context_score": {"document": ROW[:2]}, "scores.prefix_matching_scores": {"model": LARGER},
+    "scores.composition_shares": {"layer": 1},
     "figures.attention.attention_figure": {"model": LARGER, "texts": {"a": "text"}},
     "figures.residual_stream.residual_stream_figure": {"model": LARGER, "tokens": "a text", "at": 0},
     "figures.bigrams.bigrams_figure": {"log_probs": torch.ones(5, 5)},

@@ -58,6 +58,7 @@ def numbers(*shape) -> torch.Tensor:
 
 SKIP = lambda tables: figures.skip_trigrams_figure(tables, {3: [5]}, NAMES, COUNTS[:30, :30]).data  # noqa: E731
 MODEL = AttentionOnlyTransformer.init(ModelConfig(2, 3, 24, 8, 1024, 128), seed=1).requires_grad_(False)
+IDS = torch.arange(18).view(2, 9)
 NAMES = [f"t{i}" for i in range(30)]
 TABLE = FactoredMatrix(numbers(30, 6), numbers(6, 30))
 COUNTS = scipy.sparse.csr_array(np.random.default_rng(0).poisson(1.0, (1024, 1024)))
@@ -94,6 +95,9 @@ READERS = {
     "an interval": ((LOSSES[:, 0], torch.arange(6)), lambda x: scores.bootstrap(*x)),
     "prefix matching": (MODEL, lambda model: to_numpy(scores.prefix_matching_scores(model, n=4))),
     "previous token": (MODEL, lambda model: to_numpy(scores.previous_token_scores(model, torch.ones(2, 9).long()))),
+    "composition shares": (
+        MODEL, lambda model: {kind: to_numpy(x) for kind, x in scores.composition_shares(model, IDS).items()},
+    ),
     "skip-trigrams counted": (
         [torch.tensor([0, 5, 6, 7, 5, 6, 7]), *torch.tensor([[5], [6], [7]])],
         lambda x: [to_numpy(found) for found in skip_trigrams.count(*x)],
