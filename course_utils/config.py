@@ -10,6 +10,7 @@ from jaxtyping import Float, Integer
 from torch import Tensor
 
 from course_utils.checked import check_fields, long, within
+from course_utils.errors import CourseError
 
 Count = Annotated[int, within(1)]
 Step = Annotated[int, within(0)]
@@ -44,6 +45,13 @@ class TransformerConfig(ModelConfig):
     rotary_base: Annotated[float, within(1)] = 10_000.0
     norm_eps: Rate = 1e-5
     n_key_heads: Count | None = None  # so many different W_K and W_V in a layer, each written out for its query heads
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if self.positions == "rotary" and self.d_head % 2:
+            raise CourseError(
+                f"d_head is {self.d_head}", "rotary positions turn pairs of coordinates", "use an even one"
+            )
 
 
 @dataclass(frozen=True)

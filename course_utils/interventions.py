@@ -73,10 +73,10 @@ def pattern_without(
     for each in earlier:
         _check_order(each, later)
     layer, head = later
-    x = {side: cache.resid[layer] for side in "QK"}
-    x[side] = x[side] - sum(cache.head_out(*each) for each in earlier)
-    q, k = (model.read(x[side], layer, side.lower())[:, head] for side in "QK")
-    return model.scores(q, k).softmax(dim=-1)
+    x, written = cache.resid[layer], sum(cache.head_out(*each) for each in earlier)
+    read = {each: model.read(x, layer, each.lower())[:, head] for each in "QK"}
+    read[side] = read[side] - model.read(written, layer, side.lower(), part_of=x)[:, head]
+    return model.scores(read["Q"], read["K"]).softmax(dim=-1)
 
 
 @checked

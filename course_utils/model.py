@@ -37,6 +37,9 @@ class Cache:
 
     def mlp_out(self, layer: int) -> Float[Tensor, "batch pos d_model"]:
         """What the MLP of a layer adds to the stream, in a model that has MLPs (chapter 11)."""
+        if self.resid_mid is None:
+            raise CourseError("the output of an MLP", "this model has none", "run one of TransformerConfig(mlp='gelu')")
+        check("layer", layer, Layer, {"n_layers": len(self.W_O)})
         return self.resid[layer + 1] - self.resid_mid[layer]
 
 

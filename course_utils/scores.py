@@ -121,7 +121,7 @@ def _squares(q: Float[Tensor, "1 n_heads pos d_head"], k: Float[Tensor, "1 n_hea
     """Of each head: the sum of squared products, each query's less their mean over its keys, which are the earlier."""
     products = (q @ k.mT).tril()
     number = torch.arange(1, q.shape[-2] + 1, device=q.device)[:, None]
-    return (products - products.sum(-1, keepdim=True) / number).tril().square().sum((0, 2, 3)).double().cpu()
+    return (products - products.sum(-1, keepdim=True) / number).tril().square().sum((0, 2, 3)).cpu().double()
 
 
 @checked

@@ -44,7 +44,7 @@ def load(device: str | None = None) -> Transformer:
 
     Raises CourseError if the package is missing or its file is another.
     """
-    card, file = load_card(), gguf.GGUFReader(weights_file(check=True))
+    place, card, file = pick_device(device), load_card(), gguf.GGUFReader(weights_file(check=True))
     cfg = TransformerConfig(**card["config"])
     with torch.device("meta"):
         model = Transformer(cfg)
@@ -63,13 +63,16 @@ def load(device: str | None = None) -> Transformer:
         for ours, theirs in NORMS.items():
             state[ours][layer] = of(theirs)
     model.load_state_dict(state, assign=True)
-    return model.requires_grad_(False).eval().to(pick_device(device))
+    return model.requires_grad_(False).eval().to(place)
 
 
 @cache
 def load_tokenizer() -> Tokenizer:
-    """Its byte-level BPE of 49 152 tokens; digits stand alone. `start_id` is that of "<|endoftext|>"."""
-    file = gguf.GGUFReader(weights_file())
+    """Its byte-level BPE of 49 152 tokens; digits stand alone. `start_id` is that of "<|endoftext|>".
+
+    Raises CourseError as `load` does.
+    """
+    file = gguf.GGUFReader(weights_file(check=True))
     tokens, merges, kinds = (
         file.get_field(f"tokenizer.ggml.{name}").contents() for name in ("tokens", "merges", "token_type")
     )

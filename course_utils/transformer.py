@@ -128,9 +128,9 @@ def rotated(x: Float[Tensor, "*batch pos d_head"], base: float, first: int = 0) 
     A query's product with a key then depends on their contents and on how far apart they are.
     """
     pairs = x.shape[-1] // 2
-    speed = base ** (-torch.arange(pairs, device=x.device, dtype=torch.float64) / pairs)
-    angle = torch.arange(first, first + x.shape[-2], device=x.device)[:, None] * speed
-    cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
+    speed = base ** (-torch.arange(pairs, dtype=torch.float64) / pairs)  # on the CPU: Apple's GPU has no 64 bits
+    angle = torch.arange(first, first + x.shape[-2])[:, None] * speed
+    cos, sin = (each.to(x.dtype).to(x.device, non_blocking=True) for each in (angle.cos(), angle.sin()))
     a, b = x.unflatten(-1, (-1, 2)).unbind(-1)
     return torch.stack((a * cos - b * sin, a * sin + b * cos), dim=-1).flatten(-2)
 

@@ -5,7 +5,9 @@ import importlib.util
 import os
 import platform
 import shlex
+import subprocess
 import sys
+import venv
 from pathlib import Path
 
 import psutil
@@ -63,6 +65,22 @@ def site(course_site) -> Path:
     if record.read_text("utf-8").strip() != course_site.digest(ROOT, course_site.USED_BY_SITE):
         pytest.fail("the site was built from other sources than these: run `make book` first")
     return ROOT / "_build" / "html"
+
+
+@pytest.fixture(scope="session")
+def interop_python(tmp_path_factory) -> str:
+    """The Python of an environment that has TransformerLens and transformers.
+
+    The one that COURSE_INTEROP_PYTHON names, else a fresh one, from benchmarks/requirements.txt.
+    """
+    if python := os.environ.get("COURSE_INTEROP_PYTHON"):
+        return python
+    folder = tmp_path_factory.mktemp("interop")
+    venv.create(folder, with_pip=True)
+    python = str(next(path for path in folder.glob("*/python*") if path.stem == "python"))
+    install = [python, "-m", "pip", "install", "-q", "-r", ROOT / "benchmarks/requirements.txt"]
+    subprocess.run(install, check=True, stdin=subprocess.DEVNULL)
+    return python
 
 
 # --- the report of `make test-release` ---

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 
 from course_utils import corpus
-from course_utils.config import ModelConfig, TrainConfig
+from course_utils.config import PUT_BACK, ModelConfig, TrainConfig, TransformerConfig
 from course_utils.training import train
 
 MODEL = ModelConfig(n_layers=2, n_heads=2, d_model=32, d_head=16, d_vocab=1024, n_ctx=64)
+ALL_PUT_BACK = TransformerConfig(**MODEL.to_dict(), **PUT_BACK["all"], d_mlp=48)
 STANDARD = {"batch": 4, "eval_every": 5, "lr": 0.02, "lr_adam": 0.03, "warmup": 2, "d_vocab": 1024, "text": "shipped"}
 
 

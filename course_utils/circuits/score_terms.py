@@ -23,21 +23,29 @@ def score_terms(
     """A head's scores as a sum: the term of each part of what queries read with each part of what keys read.
 
     `resid_parts`: what the stream before this layer is the sum of, from `stream_parts`, positions included. Divided
-    by √d_head; later keys are not masked.
+    by √d_head; later keys are not masked. Of a model with norms, with their scales held; biases of reading left out.
     """
     parts = torch.stack(list(resid_parts.values()))
-    q, k = (model.read(parts, layer, side, part_of=parts.sum(0))[..., head, :, :] for side in "qk")
+    stream = sum(part for name, part in resid_parts.items() if name != "position")  # `read` adds them by itself
+    q, k = (model.read(parts, layer, side, part_of=stream)[..., head, :, :] for side in "qk")
     return torch.einsum("ibqd,jbkd->ijbqk", q, k) / model.cfg.d_head**0.5
 
 
 @checked
 def stream_parts(model: AnyModel, cache: AnyCache, layer: int) -> dict[str, Stream]:
-    """What queries and keys of `layer` read, part by part: "token", "position", then each earlier head, "0.0" …"""
+    """What queries and keys of `layer` read, part by part: "token", "position", then each earlier head, "0.0" …
+
+    Where they were put back, also "0.bias" and "0.mlp"; positions that are in the stream are a part of "token".
+    """
     check("layer", layer, Annotated[int, within(0, model.cfg.n_layers)])
-    token = cache.resid[0]
-    position = model.W_pos[: token.shape[1]].expand_as(token)
-    heads = [(earlier, head) for earlier in range(layer) for head in range(model.cfg.n_heads)]
-    return {"token": token, "position": position} | {f"{at}.{head}": cache.head_out(at, head) for at, head in heads}
+    parts = {"token": cache.resid[0]}
+    if getattr(model.cfg, "positions", "read") == "read":
+        parts["position"] = model.W_pos[: parts["token"].shape[1]].expand_as(parts["token"])
+    for at in range(layer):
+        parts |= {f"{at}.{head}": cache.head_out(at, head) for head in range(model.cfg.n_heads)}
+        parts |= {f"{at}.bias": model.b_O[at].expand_as(parts["token"])} if hasattr(model, "b_O") else {}
+        parts |= {f"{at}.mlp": cache.mlp_out(at)} if cache.resid_mid is not None else {}
+    return parts
 
 
 @checked

@@ -26,9 +26,11 @@ from course_utils import (
     term_importance,
     training,
 )
-from course_utils.config import ModelConfig, TrainConfig
+from course_utils.config import PUT_BACK, ModelConfig, TrainConfig, TransformerConfig
+from course_utils.continuations import continue_greedily
 from course_utils.errors import CourseError
 from course_utils.model import AttentionOnlyTransformer
+from course_utils.transformer import Transformer, fold_norms, model_of
 
 DEVICE = os.environ.get("GPU_TESTS_ON", "cuda")
 needs_cuda = pytest.mark.skipif(
@@ -53,10 +55,16 @@ def tokens_of(batch: int, n_ctx: int = 256) -> torch.Tensor:
     return tokens
 
 
-@pytest.mark.parametrize("n_layers", [0, 1, 2])
+CONFIGS = {f"{n} layers": ModelConfig(n_layers=n) for n in (0, 1, 2)} | {
+    "all put back": TransformerConfig(n_layers=2, **PUT_BACK["all"]),
+    "as the public model": TransformerConfig(n_layers=2, norm="rms", mlp="gated", positions="rotary"),
+}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
 @torch.no_grad()
-def test_logits_and_patterns_agree(n_layers):
-    model = AttentionOnlyTransformer.init(ModelConfig(n_layers=n_layers), seed=3)
+def test_logits_and_patterns_agree(name):
+    model = model_of(CONFIGS[name]).init(CONFIGS[name], seed=3)
     tokens = tokens_of(4)
     on_cpu, cache = model.run_with_cache(tokens)
     model = model.to(DEVICE)
@@ -64,6 +72,18 @@ def test_logits_and_patterns_agree(n_layers):
     torch.testing.assert_close(on_cuda.cpu(), on_cpu, rtol=0, atol=1e-4)
     torch.testing.assert_close(model(tokens.to(DEVICE)).cpu(), on_cpu, rtol=0, atol=1e-4)
     torch.testing.assert_close(cuda_cache.pattern.cpu(), cache.pattern, rtol=0, atol=1e-4)
+
+
+@torch.no_grad()
+def test_what_is_put_back_folds_and_continues_on_cuda():
+    model = Transformer.init(CONFIGS["all put back"], seed=3).double()
+    for weight in (model.ln1_w, model.ln2_b, model.ln_final_w):
+        weight += torch.randn(weight.shape, generator=torch.Generator().manual_seed(0)) / 3
+    tokens = tokens_of(2, 64)
+    logits, written = model(tokens), continue_greedily(model, tokens, 8, [(1, 3)])
+    model = model.to(DEVICE)
+    assert torch.equal(continue_greedily(model, tokens.to(DEVICE), 8, [(1, 3)]).cpu(), written)
+    torch.testing.assert_close(fold_norms(model)(tokens.to(DEVICE)).cpu(), logits, rtol=1e-9, atol=1e-9)
 
 
 @torch.no_grad()
@@ -98,11 +118,12 @@ def test_the_shipped_model_is_loaded_on_the_gpu_and_scores_the_same():
     torch.testing.assert_close(scores.previous_token_scores(model, windows), previous, rtol=0, atol=1e-3)
 
 
-def test_a_training_step_in_bf16_is_that_of_the_cpu():
-    cfg, sizes = TrainConfig(steps=100, warmup=1), ModelConfig(n_layers=2)
+@pytest.mark.parametrize("name", ["2 layers", "all put back"])
+def test_a_training_step_in_bf16_is_that_of_the_cpu(name):
+    cfg, sizes = TrainConfig(steps=100, warmup=1), CONFIGS[name]
     found = []
     for where in ("cpu", DEVICE):
-        model = AttentionOnlyTransformer.init(sizes, seed=0).to(where)
+        model = model_of(sizes).init(sizes, seed=0).to(where)
         start = {name: weight.detach().cpu().clone() for name, weight in model.named_parameters()}
         loss = losses.next_token_loss(model, tokens_of(8).to(where))
         loss.backward()

@@ -6,8 +6,19 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from course_utils import corpus
-from course_utils.config import ModelConfig
+from course_utils.config import PUT_BACK, ModelConfig, TransformerConfig
 from course_utils.model import AttentionOnlyTransformer
+from course_utils.transformer import Transformer
+
+# What can be put back, each by itself and together: those of chapter 11, and others that the code knows.
+TRANSFORMERS = PUT_BACK | {
+    "rms": {"norm": "rms"},
+    "rms and gated": {"norm": "rms", "mlp": "gated"},
+    "layer, biases and gated": {"norm": "layer", "biases": True, "mlp": "gated"},
+    "as Llama": {"norm": "rms", "mlp": "gated", "positions": "rotary"},
+    "as GPT-2": {"norm": "layer", "biases": True, "mlp": "gelu", "positions": "stream"},
+    "norm, its biases, smeared keys": {"norm": "layer", "biases": True, "smeared_keys": True},
+}
 
 # The machine is shared and slow at times: no deadlines. Few examples of small shapes find what there is to find.
 settings.register_profile(
@@ -29,6 +40,30 @@ def make_model():
         return model.requires_grad_(False)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def make_transformer():
+    """A function that gives such a model with something put back, its norms' weights and its biases drawn, too."""
+
+    def make(seed: int = 0, dtype=torch.float64, **settings) -> Transformer:
+        standard = {"n_layers": 2, "n_heads": 3, "d_model": 12, "d_head": 4, "d_vocab": 17, "n_ctx": 9, "d_mlp": 10}
+        model = Transformer.init(TransformerConfig(**standard | settings), seed).to(dtype).requires_grad_(False)
+        generator = torch.Generator().manual_seed(seed)
+        for name, weight in model.named_parameters():
+            if name in ("W_Q", "W_K", "W_V", "W_O"):
+                weight *= 2
+            elif not name.startswith("W_"):
+                weight += torch.randn(weight.shape, generator=generator) / 3
+        return model
+
+    return make
+
+
+@pytest.fixture(params=TRANSFORMERS)
+def put_back(request):
+    """The settings of each kind of model in turn."""
+    return TRANSFORMERS[request.param]
 
 
 @pytest.fixture(scope="session")

@@ -26,10 +26,11 @@ from course_utils import (
     corpus,
 )  # fmt: skip
 from course_utils.checked import FILLED, FINITE, Made, Rule, along, check, checked, long, within
-from course_utils.config import ModelConfig, TrainConfig
+from course_utils.config import ModelConfig, TrainConfig, TransformerConfig
 from course_utils.errors import CourseError
 from course_utils.factored import FactoredMatrix
 from course_utils.model import AttentionOnlyTransformer
+from course_utils.transformer import Transformer
 from tools import notebooks, workshop
 
 # Modules below `checked`, or that make it; and a step of the model.
@@ -51,10 +52,19 @@ UNDECLARED = {
     "factored.check_product": "a check", "model.check_place": "a check",
     "losses.next_token_loss": "runs inside a training step, which checks the tokens alone",
     "model.Cache.head_out": "by hand: a head of the model that ran",
+    "model.Cache.mlp_out": "by hand: a layer of the model that ran",
     **{
         f"model.AttentionOnlyTransformer.{name}": "runs inside a training step, which checks the tokens alone"
-        for name in ("forward", "stream", "run_with_cache", "embed", "read", "scores", "write")
+        for name in ("forward", "stream", "run_with_cache", "run", "embed", "unembed", "read", "scores", "write")
     },
+    **{
+        f"transformer.Transformer.{name}": "the same"
+        for name in (
+            "run", "embed", "unembed", "read", "write", "pre_activations", "neurons", "write_neurons", "normalised",
+        )
+    },
+    "transformer.rotated": "the same", "transformer.model_of": "the class of the model checks it",
+    "smollm2.load": "pick_device checks the device", "headlines.first_step": "reads the arrays of a log",
     **{
         f"training.{name}": "runs inside a training step"
         for name in ("HeadMuon.step", "Optimiser.step", "orthogonalise", "sample_windows")
@@ -229,6 +239,7 @@ def _dtype(tensor: Tensor) -> str:
 
 
 MODEL = AttentionOnlyTransformer.init(ModelConfig(n_layers=2, n_heads=3, d_model=12, d_head=4, d_vocab=17, n_ctx=9))
+PUT_BACK = Transformer.init(TransformerConfig(norm="layer", n_heads=3, d_model=12, d_head=4, d_vocab=17, n_ctx=9))
 LARGER = AttentionOnlyTransformer.init(ModelConfig(n_layers=1, n_heads=2, d_model=8, d_head=4, d_vocab=1024, n_ctx=128))
 ROW, WIDE = torch.tensor([1, 2, 3]), FactoredMatrix(torch.ones(4, 2), torch.ones(2, 4))
 TABLE = scipy.sparse.csr_array(np.ones((5, 5), dtype=np.int64) + np.diag([1, 1, 2, 3, 0]))
@@ -269,6 +280,7 @@ GOOD = {
     "first": WIDE, "then": WIDE, "logits": torch.ones(2, 4, 17), "role": "induction", "row_topk": WIDE.row_topk(1),
     "model_cfg": MODEL.cfg, "cfg": TrainConfig(1), "out": "nowhere", "resume": False, "save_every": 1, "stop_at": None,
     "command": "", "d_model": 2, "rate": 0.1, "holdout": TABLE, "check_every": 1, "reason": "so", "positions": 0.5,
+    "pool": ROW, "ablated": [(0, 0)],
     "constant": SQUARE, "apart": [1, 2], "paper": {"falls": [1, 2, 3], "alone": [1, 2], "beside": [1, 2]},
 }  # fmt: skip
 OWN = {
@@ -277,6 +289,7 @@ OWN = {
     "circuits.composition.composition_scores": {"layer": 1},
     "circuits.positivity.positivity": {"eigenvalues": ROW + 0.5},
     "circuits.qk_ov.centre": {"values": STREAM}, "circuits.kronecker.through_head": {"pattern": CACHE.pattern[0, :, 0]},
+    "continuations.continue_greedily": {"steps": 1}, "transformer.fold_norms": {"model": PUT_BACK},
     "formation.snapshot_steps": {"steps": 1}, "training.train_on_bigrams": {"steps": 1},
     "model.AttentionOnlyTransformer.init": {"cfg": MODEL.cfg},
     **{f"skip_trigrams.{name}": {"out": ROW} for name in ("count", "lift", "control_sources")},
@@ -286,6 +299,7 @@ OWN = {
     "plots.histogram": {"values": {"a": [1.0, 2.0]}}, "plots.attention": {"columns": 1},
     "plots.complex_plane": {"columns": 1}, "scores.bootstrap": {"document": [0, 1]},
     "scores.in_context_score": {"document": ROW[:2]}, "scores.prefix_matching_scores": {"model": LARGER},
+    "scores.composition_shares": {"layer": 1},
     "figures.attention.attention_figure": {"model": LARGER, "texts": {"a": "text"}},
     "figures.residual_stream.residual_stream_figure": {"model": LARGER, "tokens": "a text", "at": 0},
     "figures.bigrams.bigrams_figure": {"log_probs": torch.ones(5, 5)},
@@ -361,6 +375,11 @@ CALLS = {
     "cache.head_out(0, 5)": "head[1] is 5",
     "cache.head_out(0, -1)": "head[1] is -1",
     "cache.head_out('0', 0)": "head[0] is '0'",
+    "cache.mlp_out(0)": "the output of an MLP",
+    "with_mlps.mlp_out(1)": "layer is 1",
+    "transformer.model_of('two-layer')": "cfg is 'two-layer'",
+    "transformer.fold_norms(model)": "model is AttentionOnlyTransformer()",
+    "load_model('smollm2-135m', device='gpu')": "device 'gpu'",
     # files of weights
     "checkpoints.load_card('nope')": "nope.json",
     "checkpoints.read_tensors('nope')": "nope",
@@ -443,6 +462,7 @@ def names(tmp_path_factory) -> dict:
         **{name: importlib.import_module(f"course_utils.{name}") for name in (*MODULES, *BY_HAND)},
         "TrainConfig": TrainConfig, "FactoredMatrix": FactoredMatrix, "torch": torch, "tensor": torch.tensor, "np": np,
         "model": model, "tokens": tokens, "cache": model.run_with_cache(tokens)[1],
+        "with_mlps": Transformer.init(TransformerConfig(1, 3, 12, 4, 17, 9, mlp="gelu")).run_with_cache(tokens)[1],
         "headless": AttentionOnlyTransformer.init(ModelConfig(0, 3, 12, 4, 17, 9)),
         "wide": FactoredMatrix(torch.ones(4, 2), torch.ones(2, 3)),
         "square": FactoredMatrix(torch.ones(4, 2), torch.ones(2, 4)),

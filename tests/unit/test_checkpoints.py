@@ -145,7 +145,7 @@ def test_damage_is_told(folder, damage):
 
 @pytest.mark.parametrize("name", ["three-layer", "", "two-layer.safetensors", "../weights/two-layer"])
 def test_an_unknown_name_is_answered_with_those_there_are(folder, name):
-    with pytest.raises(CourseError, match=r"\['small'\].*Remedy:"):
+    with pytest.raises(CourseError, match=r"are \['small', 'smollm2-135m'\].*Remedy:"):
         checkpoints.load_model(name, folder=folder)
 
 

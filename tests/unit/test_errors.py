@@ -91,7 +91,7 @@ INPUT = {
     "a truncated checkpoint": (lambda folder: damaged(folder, cut), ["small.safetensors"]),
     "a checkpoint with another hash": (lambda folder: damaged(folder, another_hash), ["small.safetensors", "SHA-256"]),
     "a checkpoint of another shape": (lambda folder: damaged(folder, another_shape), ["W_E", "[8, 4]", "[9, 4]"]),
-    "a folder without models": (lambda folder: load_model("two-layer", folder=folder), ["two-layer", "[]"]),
+    "a folder without models": (lambda folder: load_model("mine", folder=folder), ["'mine'", "['smollm2-135m']"]),
     "a device by number": (lambda _: pick_device("cuda:9"), ["cuda:9"]),
     "a device by name": (lambda _: pick_device("banana"), ["banana"]),
     "an unknown split": (lambda _: load_text("test"), ["'test'", "validation"]),

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import venv
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -73,16 +72,9 @@ def test_without_the_library_the_error_says_how_to_get_it(make_model, monkeypatc
 
 
 @pytest.mark.release
-def test_both_give_the_same_logits(tmp_path, root, record_property):
-    """In the environment that COURSE_INTEROP_PYTHON names, else in a fresh one."""
-    python = os.environ.get("COURSE_INTEROP_PYTHON")
-    if not python:
-        venv.create(tmp_path / "venv", with_pip=True)
-        python = next(path for path in (tmp_path / "venv").glob("*/python*") if path.stem == "python")
-        install = [python, "-m", "pip", "install", "-q", "-r", root / "benchmarks/requirements.txt"]
-        subprocess.run(install, check=True, stdin=subprocess.DEVNULL)
+def test_both_give_the_same_logits(tmp_path, root, interop_python, record_property):
     environment = os.environ | {"PYTHONPATH": str(root), "COURSE_DEVICE": "cpu", "WANDB_MODE": "disabled"}
     script = Path(__file__).with_name("interop_checks.py")
-    done = subprocess.run([python, script], env=environment, cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run([interop_python, script], env=environment, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     record_property("measured", done.stdout.strip().splitlines()[-1])

@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 import scipy.sparse
 import torch
+from torch.overrides import TorchFunctionMode
 
 from course_utils import figures, losses, plots, scores, skip_trigrams
-from course_utils.config import ModelConfig
+from course_utils.config import PUT_BACK, ModelConfig, TransformerConfig
 from course_utils.device import to_numpy
 from course_utils.errors import CourseError
 from course_utils.factored import FactoredMatrix
 from course_utils.figures.host import packed
 from course_utils.model import AttentionOnlyTransformer
+from course_utils.transformer import Transformer
 
 
 class Far(torch.Tensor):
@@ -56,6 +58,7 @@ def numbers(*shape) -> torch.Tensor:
 
 SKIP = lambda tables: figures.skip_trigrams_figure(tables, {3: [5]}, NAMES, COUNTS[:30, :30]).data  # noqa: E731
 MODEL = AttentionOnlyTransformer.init(ModelConfig(2, 3, 24, 8, 1024, 128), seed=1).requires_grad_(False)
+IDS = torch.arange(18).view(2, 9)
 NAMES = [f"t{i}" for i in range(30)]
 TABLE = FactoredMatrix(numbers(30, 6), numbers(6, 30))
 COUNTS = scipy.sparse.csr_array(np.random.default_rng(0).poisson(1.0, (1024, 1024)))
@@ -92,6 +95,9 @@ READERS = {
     "an interval": ((LOSSES[:, 0], torch.arange(6)), lambda x: scores.bootstrap(*x)),
     "prefix matching": (MODEL, lambda model: to_numpy(scores.prefix_matching_scores(model, n=4))),
     "previous token": (MODEL, lambda model: to_numpy(scores.previous_token_scores(model, torch.ones(2, 9).long()))),
+    "composition shares": (
+        MODEL, lambda model: {kind: to_numpy(x) for kind, x in scores.composition_shares(model, IDS).items()},
+    ),
     "skip-trigrams counted": (
         [torch.tensor([0, 5, 6, 7, 5, 6, 7]), *torch.tensor([[5], [6], [7]])],
         lambda x: [to_numpy(found) for found in skip_trigrams.count(*x)],
@@ -122,6 +128,27 @@ def test_what_plays_another_device_refuses_what_one_refuses():
         far(numbers(3)).double()
     with pytest.raises(TypeError, match="numpy"):
         (far(numbers(3)) + 1).exp().numpy()
+
+
+class No64(TorchFunctionMode):
+    """Refuses to make 64 bits anywhere but on the CPU."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        if isinstance(result, torch.Tensor) and result.dtype == torch.float64 and result.device.type != "cpu":
+            raise TypeError("the MPS framework doesn't support float64.")
+        return result
+
+
+def test_a_model_with_all_put_back_runs_without_64_bits():
+    """On "meta", which computes nothing and has every operation."""
+    for settings in (PUT_BACK["all"], {"norm": "rms", "mlp": "gated", "positions": "rotary"}):
+        model = Transformer.init(TransformerConfig(2, 3, 24, 8, 64, 9, **settings)).to("meta")
+        x = torch.zeros(1, 9, 24, device="meta")
+        with No64():
+            assert model.unembed(model.run(x, model._attend_fast)).shape == (1, 9, 64)
+            with pytest.raises(TypeError, match="float64"):
+                x.double()
 
 
 def test_tokens_elsewhere_than_the_model_are_named():

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from course_utils import corpus, losses, scores
 from course_utils.config import ModelConfig
+from course_utils.errors import CourseError
 from course_utils.model import AttentionOnlyTransformer
 
 
@@ -86,6 +87,24 @@ def test_repeated_tokens_repeat_common_tokens_and_lengths_vary():
     again, _ = scores.repeated_tokens(1024, n=200)
     other, _ = scores.repeated_tokens(1024, n=200, seed=1)
     assert torch.equal(tokens, again) and not torch.equal(tokens, other)
+
+
+def test_tokens_come_from_the_pool_where_one_is_given():
+    pool = torch.tensor([3, 500, 700])
+    tokens, lengths = scores.repeated_tokens(1024, n=20, shortest=6, longest=9, pool=pool)
+    assert set(tokens[:, 1:].flatten().tolist()) == {0, *pool.tolist()}
+    assert all(torch.equal(row[1 : N + 1], row[N + 1 : 2 * N + 1]) for row, N in zip(tokens, lengths, strict=True))
+    common = corpus.common_tokens(1024)
+    assert torch.equal(scores.repeated_tokens(1024, n=5, pool=common)[0], scores.repeated_tokens(1024, n=5)[0])
+    assert scores.repeated_tokens(49_152, n=2, pool=pool)[0].shape == (2, 201)  # of a vocabulary that isn't ours
+
+
+def test_heads_of_a_model_with_another_vocabulary_are_scored_on_a_pool(make_transformer):
+    model = make_transformer(norm="rms", positions="rotary", n_ctx=201, dtype=torch.float32)
+    found = scores.prefix_matching_scores(model, n=4, pool=torch.arange(1, 17))
+    assert found.shape == (2, 3) and (found > 0).all() and (found < 0.9).all()
+    with pytest.raises(CourseError, match="pool of shape.*Remedy:"):
+        scores.prefix_matching_scores(model, n=4, pool=torch.arange(1, 18))
 
 
 @given(st.lists(st.lists(st.integers(0, 3), min_size=6, max_size=6), min_size=1, max_size=3))

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import scipy.sparse
 import torch
-from small_training import MODEL, settings
+from small_training import ALL_PUT_BACK, MODEL, settings
 
 from course_utils import bigrams, checkpoints, corpus, formation, losses, training
-from course_utils.config import ModelConfig
+from course_utils.config import PUT_BACK, ModelConfig, TransformerConfig
 from course_utils.errors import CourseError
 from course_utils.model import AttentionOnlyTransformer
+from course_utils.transformer import Transformer
 
 # --- the optimiser ---
 
@@ -74,6 +75,40 @@ def test_muon_is_for_heads_and_adam_for_the_rest_each_at_its_rate():
     for name in ("W_Q", "W_K", "W_V", "W_O"):  # about 0.2 of the rate: as large as Adam's steps are on average
         assert moved[name] == pytest.approx(0.2 * 0.01 / 10, rel=0.3), name
     assert all(weight.grad is None for weight in model.parameters())
+
+
+GATED = TransformerConfig(**MODEL.to_dict(), **PUT_BACK["all"] | {"mlp": "gated", "positions": "stream"}, d_mlp=48)
+MATRICES = {"W_Q", "W_K", "W_V", "W_O", "W_in", "W_gate", "W_out"}
+
+
+@pytest.mark.parametrize(("optimiser", "first"), [("muon", 0.2), ("adamw", 1.0)])
+def test_the_chosen_optimiser_is_for_heads_and_neurons_and_adam_for_all_else(optimiser, first):
+    """Adam's first step moves every weight by the rate, Muon's by 0.2 of it on average."""
+    model = Transformer.init(GATED)
+    cfg = settings(steps=100, warmup=10, lr=0.01, lr_adam=0.003, optimiser=optimiser, weight_decay=0.0)
+    before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    for weight in model.parameters():
+        weight.grad = torch.randn_like(weight)
+    training.Optimiser(model, cfg).step(0)
+    assert before.keys() > MATRICES | {"W_E", "W_pos", "b_gate", "b_Q", "ln1_w", "ln2_b", "ln_final_w"}
+    for name, weight in model.named_parameters():
+        moved = (weight.detach() - before[name]).square().mean().sqrt().item()
+        by_muon = optimiser == "muon" and name in MATRICES
+        rate = first * 0.01 / 10 if name in MATRICES else 0.003 / 10
+        assert moved == pytest.approx(rate, rel=0.3 if by_muon else 1e-2), name
+
+
+@pytest.mark.parametrize("optimiser", ["muon", "adamw"])
+def test_weights_of_heads_and_neurons_alone_decay(optimiser):
+    model = Transformer.init(GATED)
+    for weight in model.parameters():
+        weight.data += 0.1
+        weight.grad = torch.zeros_like(weight)
+    before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    training.Optimiser(model, settings(optimiser=optimiser, warmup=1, lr=0.02, weight_decay=0.5)).step(0)
+    for name, weight in model.named_parameters():
+        kept = 1 - 0.02 * 0.5 if name in MATRICES else 1
+        torch.testing.assert_close(weight.detach(), kept * before[name], rtol=1e-6, atol=0, msg=name)
 
 
 def test_large_gradients_are_clipped():
@@ -200,6 +235,44 @@ def test_a_run_writes_weights_and_a_complete_card(whole):
     assert names == {"small.safetensors", "small.json", "small.log.npz", "small.state.safetensors"}
 
 
+@pytest.mark.parametrize("optimiser", ["muon", "adamw"])
+def test_an_interrupted_run_with_all_put_back_ends_as_an_uninterrupted_one(
+    tmp_path, text_is_small, one_thread, on_the_cpu, optimiser
+):
+    def run(folder, **more):
+        return training.train("small", ALL_PUT_BACK, settings(optimiser=optimiser), tmp_path / folder, **more)
+
+    whole = run("whole")
+    run("resumed", stop_at=5)
+    resumed = run("resumed", resume=True)
+    assert type(whole) is Transformer and whole.cfg == ALL_PUT_BACK
+    for (name, mine), weight in zip(resumed.named_parameters(), whole.named_parameters(), strict=True):
+        assert torch.equal(mine, weight[1]), name
+    mine, other = log_of(tmp_path / "resumed"), log_of(tmp_path / "whole")
+    for name, value in mine.items():
+        np.testing.assert_array_equal(value, other[name], err_msg=name)
+    assert other["validation_loss"][-1] < other["validation_loss"][0] - 0.3
+    paths = (tmp_path / folder / "small.safetensors" for folder in ("whole", "resumed"))
+    assert len({path.read_bytes() for path in paths}) == 1
+    loaded = checkpoints.load_model("small", "cpu", tmp_path / "whole")
+    assert loaded.cfg == ALL_PUT_BACK
+    assert all(torch.equal(loaded.state_dict()[name], w.half().float()) for name, w in whole.state_dict().items())
+    assert checkpoints.load_card("small", tmp_path / "whole")["training"]["optimiser"] == optimiser
+
+
+def test_the_cards_loss_is_measured_on_so_many_windows(tmp_path, text_is_small, on_the_cpu, small_text):
+    windows = corpus.windows(small_text, 64)
+    assert len(windows) > 20
+    found = {}
+    for n in (3, 1_000_000):
+        model = training.train("small", MODEL, settings(2, windows=n), tmp_path / str(n))
+        found[n] = checkpoints.load_card("small", tmp_path / str(n))["validation_loss"]
+        spread = windows[:: max(1, len(windows) // n)][:n]  # over the whole text
+        assert len(spread) == min(n, len(windows))
+        assert found[n] == pytest.approx(losses.mean_loss(model, spread), abs=1e-4)
+    assert found[3] != found[1_000_000]
+
+
 @pytest.mark.parametrize("stop_at", [5, pytest.param(6, marks=pytest.mark.release)])
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(
     whole, tmp_path, text_is_small, one_thread, on_the_cpu, stop_at
@@ -239,6 +312,7 @@ CHANGES = {
     "steps": (MODEL, settings(steps=11), ["steps is 11", "12"]),
     "seed": (MODEL, settings(seed=1), ["seed is 1", "0"]),
     "rate": (MODEL, settings(lr=0.5), ["lr is 0.5", "0.02"]),
+    "optimiser": (MODEL, settings(optimiser="adamw"), ["optimiser is adamw", "muon"]),
     "heads": (ModelConfig(**MODEL.to_dict() | {"n_heads": 4}), settings(), ["n_heads is 4", "2"]),
 }
 

@@ -1,0 +1,147 @@
+"""The population of chapter 11: which runs there are, how the rate is chosen, and that nothing is trained twice."""
+
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from small_training import ALL_PUT_BACK, MODEL, settings
+
+from course_utils import checkpoints, training
+from course_utils.config import PUT_BACK, RECIPES, TransformerConfig
+from tools import population
+from tools.population import Run
+
+
+def card(folder: Path, run: Run, loss: float) -> None:
+    about = {"config": MODEL.to_dict(), "sha256": "0" * 64, "validation_loss": loss}
+    (folder / f"{run.name}.json").write_text(json.dumps(about))
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    """The pool's jobs run here, one after the other; what it was made with."""
+    made = []
+
+    class Pool:
+        def __init__(self, *options):
+            made.append(options)
+
+        def __enter__(self):
+            return SimpleNamespace(imap_unordered=map)
+
+        def __exit__(self, *error):
+            pass
+
+    monkeypatch.setattr(population.multiprocessing, "get_context", lambda how: SimpleNamespace(Pool=Pool))
+    return made
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Nothing is trained: the names of the runs that would be. Of a kind's losses that of the middle rate is lowest."""
+    names = []
+
+    def train(job):
+        run, out = job
+        names.append(run.name)
+        middle = population.RATES[run.optimiser][1]
+        card(out, run, 3 + abs(run.rate - middle) + (run.put_back == "all"))
+        return run.name
+
+    monkeypatch.setattr(population, "train", train)
+    return names
+
+
+def test_runs_have_names_of_their_own():
+    assert Run("norm", "muon", 6e-3, 3).name == "norm-muon-0.006-seed-3"
+    assert Run("all", "adamw", 1e-3, 0).name == "all-adamw-0.001-seed-0"
+    every = [
+        Run(*kind, rate, seed) for kind in population.KINDS for rate in population.RATES[kind[1]] for seed in range(5)
+    ]
+    assert len({run.name for run in every}) == len(every) == 9 * 3 * 5
+
+
+def test_the_kinds_are_what_can_be_put_back_and_two_with_adamw():
+    assert population.KINDS == [(name, "muon") for name in PUT_BACK] + [("plain", "adamw"), ("all", "adamw")]
+    assert all(f"live-{name}" in RECIPES for name, _ in population.KINDS)
+    assert all(rates == tuple(sorted(rates)) and len(rates) == 3 for rates in population.RATES.values())
+    assert list(population.SEEDS) == [0, 1, 2, 3, 4]
+
+
+def test_each_kind_takes_the_rate_of_the_lowest_recorded_loss(tmp_path):
+    search = [
+        Run(*kind, rate, 0) for kind in (("plain", "muon"), ("plain", "adamw"), ("all", "muon")) for rate in (1, 2, 4)
+    ]
+    losses = iter([3, 4, 2.5, 3.5, 3.1, 3.2, 2, 4, 4])
+    for run in search:
+        card(tmp_path, run, next(losses))
+    assert population.chosen(search, ("plain", "muon"), tmp_path) == 4
+    assert population.chosen(search, ("plain", "adamw"), tmp_path) == 2
+    assert population.chosen(search, ("all", "muon"), tmp_path) == 1
+
+
+def test_three_rates_at_one_seed_then_the_other_seeds_at_the_chosen_one(
+    monkeypatch, tmp_path, in_process, trained, capsys
+):
+    monkeypatch.setattr(sys, "argv", ["population", "--out", str(tmp_path), "--jobs", "3"])
+    population.main()
+    assert len(trained) == len(set(trained)) == 9 * 3 + 9 * 4
+    assert all(name.endswith("-seed-0") for name in trained[:27])
+    assert sorted(trained[27:]) == sorted(
+        Run(*kind, population.RATES[kind[1]][1], seed).name for kind in population.KINDS for seed in (1, 2, 3, 4)
+    )
+    said = capsys.readouterr().out
+    assert json.loads(said[said.index("{") :]) == {
+        "-".join(kind): population.RATES[kind[1]][1] for kind in population.KINDS
+    }
+    ((jobs, once, threads),) = in_process
+    assert jobs == 3 and once is population.torch.set_num_threads and threads == (1,)  # one thread each
+
+
+def test_what_is_done_is_not_done_again(monkeypatch, tmp_path, in_process, trained):
+    monkeypatch.setattr(sys, "argv", ["population", "--out", str(tmp_path)])
+    population.main()
+    first = sorted(trained)
+    trained.clear()
+    population.main()
+    assert trained == []
+    gone = [Run("norm", "muon", 6e-3, 3), Run("all", "adamw", 4e-3, 0)]
+    for run in gone:
+        (tmp_path / f"{run.name}.json").unlink()
+    population.main()
+    assert trained == [gone[1].name, gone[0].name] and set(trained) < set(first)
+
+
+def test_a_population_from_end_to_end(monkeypatch, tmp_path, in_process, text_is_small):
+    """Two kinds, two rates, two seeds, a few steps each; one run was cut off before."""
+    monkeypatch.setenv("COURSE_DEVICE", "cpu")
+    monkeypatch.setattr(sys, "argv", ["population", "--out", str(tmp_path)])
+    monkeypatch.setattr(population, "KINDS", [("plain", "adamw"), ("all", "muon")])
+    monkeypatch.setattr(population, "RATES", {"adamw": (1e-9, 2e-2), "muon": (1e-9, 2e-2)})
+    monkeypatch.setattr(population, "SEEDS", range(2))
+    recipe = settings(4, windows=5)
+    monkeypatch.setitem(RECIPES, "live-plain", (TransformerConfig(**MODEL.to_dict()), recipe))
+    monkeypatch.setitem(RECIPES, "live-all", (ALL_PUT_BACK, recipe))
+    cut_off = Run("all", "muon", 2e-2, 1)
+    cfg = settings(4, windows=5, lr=2e-2, seed=1)
+    training.train(cut_off.name, ALL_PUT_BACK, cfg, tmp_path, stop_at=2, command="python -m tools.population")
+    assert [path.name for path in tmp_path.iterdir()] == [f"{cut_off.name}.state.safetensors"]
+
+    population.main()
+    runs = [Run(*kind, rate, 0) for kind in population.KINDS for rate in (1e-9, 2e-2)]
+    runs += [Run(*kind, 2e-2, 1) for kind in population.KINDS]
+    assert {path.name for path in tmp_path.iterdir()} == {
+        f"{run.name}.{end}" for run in runs for end in ("json", "safetensors", "log.npz")
+    }  # no state is left
+    for run in runs:
+        about = checkpoints.load_card(run.name, tmp_path)
+        want = (run.optimiser, run.rate, run.seed, 4, 5)
+        assert tuple(about["training"][key] for key in ("optimiser", "lr", "seed", "steps", "windows")) == want
+        model = checkpoints.load_model(run.name, "cpu", tmp_path)
+        assert model.cfg == RECIPES[f"live-{run.put_back}"][0] and about["command"] == "python -m tools.population"
+        assert {"prefix_matching", "previous_token"} == about["scores"].keys()
+    whole = training.train("whole", ALL_PUT_BACK, cfg, tmp_path / "whole")
+    resumed = checkpoints.load_model(cut_off.name, "cpu", tmp_path).state_dict()
+    assert all((weight.half().float() == resumed[name]).all() for name, weight in whole.state_dict().items())
