@@ -1,5 +1,6 @@
 """The scores, on heads and losses whose right answer is known beforehand."""
 
+import copy
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from course_utils import corpus, losses, scores
+from course_utils.circuits import composition_scores
 from course_utils.config import ModelConfig
 from course_utils.errors import CourseError
 from course_utils.model import AttentionOnlyTransformer
@@ -227,3 +229,51 @@ def test_bootstrap_of_documents_of_different_sizes():
     low, high = scores.bootstrap(values, torch.tensor([7, 7, 7, 2]), draws=2000)
     assert (low, high) == (1.0, 5.0)  # either document alone is drawn twice in a quarter of the draws
     assert scores.bootstrap(torch.full((4,), 2.5), torch.arange(4)) == (2.5, 2.5)
+
+
+def in_another_basis(model, seed=0):
+    """The same function: what writes to the stream is multiplied by S, what reads by its inverse."""
+    S = torch.randn(model.cfg.d_model, model.cfg.d_model, generator=torch.Generator().manual_seed(seed))
+    S = torch.matrix_exp(0.3 * S.double())
+    same, inverse = copy.deepcopy(model), torch.linalg.inv(S)
+    for name in ("W_E", "W_pos", "W_O"):
+        getattr(same, name).data = getattr(model, name) @ S
+    for name in ("W_Q", "W_K", "W_V", "W_U"):
+        getattr(same, name).data = inverse @ getattr(model, name)
+    return same
+
+
+def test_the_share_of_the_scores_depends_on_no_basis_and_the_norm_does(make_model, tokens_for):
+    model = make_model()
+    same, tokens = in_another_basis(model), tokens_for(model)
+    torch.testing.assert_close(same(tokens), model(tokens), rtol=0, atol=1e-9)
+    here, there = scores.composition_shares(model, tokens), scores.composition_shares(same, tokens)
+    for side in "KQ":
+        torch.testing.assert_close(here[side], there[side], rtol=0, atol=1e-9)
+    norms = (composition_scores(each)["K"] for each in (model, same))
+    assert (next(norms) - next(norms)).abs().max() > 0.05
+
+
+def centred_squares(q, k):
+    """Of each head the sum of squared products, each query's less their mean over its keys, row by row."""
+    total = 0
+    for i in range(q.shape[-2]):
+        row = torch.einsum("bhd,bhjd->bhj", q[:, :, i], k[:, :, : i + 1])
+        total = total + (row - row.mean(-1, keepdim=True)).square().sum((0, 2))
+    return total
+
+
+def test_the_share_of_the_scores_by_hand(make_model, tokens_for):
+    model = make_model()
+    model.W_O.data[0, 1:] = 0  # heads that write nothing have none
+    tokens = tokens_for(model)
+    cache = model.run_with_cache(tokens)[1]
+    x, written = cache.resid[1], cache.head_out(0, 0)
+    q, k = (model.read(x, 1, side) for side in "qk")
+    shares = scores.composition_shares(model, tokens)
+    for side, through in {
+        "K": centred_squares(q, model.read(written, 1, "k", part_of=x)),
+        "Q": centred_squares(model.read(written, 1, "q", part_of=x), k),
+    }.items():
+        torch.testing.assert_close(shares[side][0], through / centred_squares(q, k), rtol=0, atol=1e-12)
+        assert shares[side][1:].abs().max() == 0
