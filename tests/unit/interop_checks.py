@@ -138,7 +138,7 @@ def yours_next() -> None:
     random = HookedTransformer(
         HookedTransformerConfig(**sizes, act_fn="gelu_new", normalization_type="LN", device="cpu")
     )
-    random.tokenizer = SimpleNamespace(bos_token_id=0)
+    random.tokenizer = SimpleNamespace(bos_token_id=0, padding_side="right")
     names, printed = {}, []
     given = re.sub(r"HookedTransformer\.from_pretrained\(.+?\)", "random_model", lines)
     names |= {"random_model": random, "print": lambda *words: printed.append(words)}
