@@ -130,7 +130,7 @@ def main() -> None:
 
 @torch.no_grad()
 def yours_next() -> None:
-    """The lines that chapter 12 gives for GPT-2, on a random model of its class: attention, and losses without heads."""
+    """The lines that chapter 12 gives for GPT-2, on a random model of its class: attention, losses without heads."""
     chapter = Path(__file__).parents[2] / "book/12_a_model_people_use.ipynb"
     text = "\n\n".join("".join(cell["source"]) for cell in json.loads(chapter.read_text("utf-8"))["cells"])
     (lines,) = (part for part in re.findall(r"```python\n(.+?)```", text, re.S) if "from_pretrained" in part)
