@@ -1,6 +1,10 @@
 """To and from TransformerLens, in an environment that has it (test_interop.py starts this). Prints what it measured."""
 
+import json
+import re
 import warnings
+from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 from transformer_lens import HookedTransformer, HookedTransformerConfig
@@ -124,4 +128,29 @@ def main() -> None:
     print(f"largest difference of logits: {worst:.1e}")
 
 
+@torch.no_grad()
+def yours_next() -> None:
+    """The lines that chapter 12 gives for GPT-2, on a random model of its class: attention, losses without heads."""
+    chapter = Path(__file__).parents[2] / "book/12_a_model_people_use.ipynb"
+    text = "\n\n".join("".join(cell["source"]) for cell in json.loads(chapter.read_text("utf-8"))["cells"])
+    (lines,) = (part for part in re.findall(r"```python\n(.+?)```", text, re.S) if "from_pretrained" in part)
+    sizes = {"n_layers": 3, "n_heads": 2, "d_model": 12, "d_head": 6, "d_vocab": 20000, "n_ctx": 101, "seed": 0}
+    random = HookedTransformer(
+        HookedTransformerConfig(**sizes, act_fn="gelu_new", normalization_type="LN", device="cpu")
+    )
+    random.tokenizer = SimpleNamespace(bos_token_id=0, padding_side="right")
+    names, printed = {}, []
+    given = re.sub(r"HookedTransformer\.from_pretrained\(.+?\)", "random_model", lines)
+    names |= {"random_model": random, "print": lambda *words: printed.append(words)}
+    exec(given, names)
+    cache = random.run_with_cache(names["tokens"])[1]
+    q = torch.arange(51, 101)
+    for score, back in (("matching", 49), ("before", 1)):
+        want = torch.stack([cache["pattern", layer][:, :, q, q - back].mean((0, 2)) for layer in range(3)])
+        torch.testing.assert_close(names[score], want, rtol=1e-5, atol=1e-6)
+    (whole, *losses), (without, *cut) = printed
+    assert (whole, without) == ("whole", "without") and all(a != b for a, b in zip(losses, cut, strict=True)), printed
+
+
+yours_next()
 main()
