@@ -11,7 +11,7 @@ from course_utils.checked import check, checked, within
 from course_utils.circuits import ov_circuit, positivity
 from course_utils.config import AnyModel, Pattern, Tokens
 from course_utils.interventions import cut
-from course_utils.losses import mean_loss, stream_loss
+from course_utils.losses import stream_loss
 from course_utils.scores import prefix_matching_scores, previous_token_scores, repeated_tokens, successors
 
 SETTLED = 32  # queries from this position on: an early one has few keys to choose from
@@ -30,7 +30,6 @@ def headlines(model: AnyModel, windows: Tokens, n: Annotated[int, within(1)] = 6
     best = (1, int(prefix[1].argmax()))
     cache = model.run_with_cache(few)[1]
     return {
-        "loss": mean_loss(model, windows),
         "prefix_matching": prefix.tolist(),
         "previous_token": previous_token_scores(model, few).tolist(),
         "rests": attention_to_start(cache.pattern).tolist(),

@@ -3,7 +3,8 @@
     nice python -m tools.population          # trains what is missing, two runs at a time, one thread each
 
 The learning rate of each kind of model is taken from three, at seed 0, by its loss on 200 windows of validation text;
-the other seeds follow. A run goes on where it was cut off. What is to be found was written down before the first run,
+the other seeds follow. A run goes on where it was cut off; what it shows is written down when it ends, with the hash of
+its weights, in benchmarks/population.json. What is to be found was written down before the first run,
 in benchmarks/assumptions_expected.md.
 """
 
@@ -15,12 +16,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from course_utils import training
-from course_utils.checkpoints import load_card
+from course_utils import load_model, load_text, training, windows
+from course_utils.checkpoints import load_card, load_log, write_atomically
 from course_utils.config import PUT_BACK, RECIPES
+from course_utils.headlines import first_step, headlines
+
+RECORD = Path(__file__).resolve().parent.parent / "benchmarks/population.json"
 
 SEEDS = range(5)
 RATES = {"muon": (3e-3, 6e-3, 12e-3), "adamw": (1e-3, 2e-3, 4e-3)}  # of the matrices of heads and neurons
@@ -40,36 +45,51 @@ class Run(NamedTuple):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path("trained/population"), metavar="FOLDER")
+    parser.add_argument("--out", type=Path, default=Path("trained/population"), metavar="FOLDER", help="for weights")
+    parser.add_argument("--record", type=Path, default=RECORD, metavar="FILE", help="for cards and headlines")
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="runs at a time (2)")
     options = parser.parse_args()
+    record = json.loads(options.record.read_text("utf-8")) if options.record.exists() else {}
     search = [Run(*kind, rate, 0) for kind in KINDS for rate in RATES[kind[1]]]
     with multiprocessing.get_context("spawn").Pool(options.jobs, torch.set_num_threads, (1,)) as pool:
-        train_all(pool, search, options.out)
-        rates = {kind: chosen(search, kind, options.out) for kind in KINDS}
-        train_all(pool, [Run(*kind, rates[kind], seed) for seed in SEEDS[1:] for kind in KINDS], options.out)
+        complete(pool, search, record, options)
+        rates = {kind: chosen(search, kind, record) for kind in KINDS}
+        complete(pool, [Run(*kind, rates[kind], seed) for seed in SEEDS[1:] for kind in KINDS], record, options)
     print(json.dumps({"-".join(kind): rate for kind, rate in rates.items()}, indent=1))
 
 
-def train_all(pool, runs: Iterable[Run], out: Path) -> None:
-    missing = [(run, out) for run in runs if not (out / f"{run.name}.json").exists()]
-    for name in tqdm(pool.imap_unordered(train, missing), total=len(missing), unit="run"):
-        tqdm.write(f"{name}: loss {load_card(name, out)['validation_loss']}")
+def complete(pool, runs: Iterable[Run], record: dict[str, dict], options: argparse.Namespace) -> None:
+    """Train what the record lacks, and write it down run by run."""
+    missing = [(run, options.out) for run in runs if run.name not in record]
+    for name, found in tqdm(pool.imap_unordered(train, missing), total=len(missing), unit="run"):
+        record[name] = found
+        write_atomically(options.record, (json.dumps(dict(sorted(record.items())), indent=1) + "\n").encode())
+        tqdm.write(f"{name}: loss {found['validation_loss']}")
 
 
-def train(job: tuple[Run, Path]) -> str:
+def train(job: tuple[Run, Path]) -> tuple[str, dict]:
+    """Name, card and headlines of a run, trained now unless its weights are there."""
     run, out = job
     model_cfg, cfg = RECIPES[f"live-{run.put_back}"]
     cfg = replace(cfg, optimiser=run.optimiser, lr=run.rate, seed=run.seed)
-    training.train(run.name, model_cfg, cfg, out, resume=True, command="python -m tools.population")
-    (out / f"{run.name}.state.safetensors").unlink()
-    return run.name
+    if not (out / f"{run.name}.json").exists():
+        training.train(run.name, model_cfg, cfg, out, resume=True, command="python -m tools.population")
+        (out / f"{run.name}.state.safetensors").unlink()
+    card, model, log = load_card(run.name, out), load_model(run.name, "cpu", out), load_log(run.name, out)
+    text = windows(load_text("validation", cfg.d_vocab), model.cfg.n_ctx)
+    found = headlines(model, text[:: max(1, len(text) // cfg.windows)][: cfg.windows])
+    scores = {"previous_token": (0, 0.4), "prefix_matching": (1, 0.2)}
+    found["first_step"] = {
+        name: first_step(log["eval_step"], log[name][:, layer].max(-1), least)
+        for name, (layer, least) in scores.items()
+    }
+    return run.name, {key: card[key] for key in ("sha256", "validation_loss", "seconds", "training")} | found
 
 
-def chosen(search: Iterable[Run], kind: tuple[str, str], out: Path) -> float:
-    """The rate whose run has the lowest loss."""
+def chosen(search: Iterable[Run], kind: tuple[str, str], record: dict[str, dict]) -> float:
+    """The rate whose run has the lowest loss; one that ran away has none."""
     tried = [run for run in search if run[:2] == kind]
-    return min(tried, key=lambda run: load_card(run.name, out)["validation_loss"]).rate
+    return min(tried, key=lambda run: np.nan_to_num(record[run.name]["validation_loss"], nan=np.inf)).rate
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -12,11 +11,6 @@ from course_utils import checkpoints, training
 from course_utils.config import PUT_BACK, RECIPES, TransformerConfig
 from tools import population
 from tools.population import Run
-
-
-def card(folder: Path, run: Run, loss: float) -> None:
-    about = {"config": MODEL.to_dict(), "sha256": "0" * 64, "validation_loss": loss}
-    (folder / f"{run.name}.json").write_text(json.dumps(about))
 
 
 @pytest.fixture
@@ -47,8 +41,7 @@ def trained(monkeypatch):
         run, out = job
         names.append(run.name)
         middle = population.RATES[run.optimiser][1]
-        card(out, run, 3 + abs(run.rate - middle) + (run.put_back == "all"))
-        return run.name
+        return run.name, {"validation_loss": 3 + abs(run.rate - middle) + (run.put_back == "all")}
 
     monkeypatch.setattr(population, "train", train)
     return names
@@ -70,22 +63,21 @@ def test_the_kinds_are_what_can_be_put_back_and_two_with_adamw():
     assert list(population.SEEDS) == [0, 1, 2, 3, 4]
 
 
-def test_each_kind_takes_the_rate_of_the_lowest_recorded_loss(tmp_path):
+def test_each_kind_takes_the_rate_of_the_lowest_recorded_loss():
     search = [
         Run(*kind, rate, 0) for kind in (("plain", "muon"), ("plain", "adamw"), ("all", "muon")) for rate in (1, 2, 4)
     ]
-    losses = iter([3, 4, 2.5, 3.5, 3.1, 3.2, 2, 4, 4])
-    for run in search:
-        card(tmp_path, run, next(losses))
-    assert population.chosen(search, ("plain", "muon"), tmp_path) == 4
-    assert population.chosen(search, ("plain", "adamw"), tmp_path) == 2
-    assert population.chosen(search, ("all", "muon"), tmp_path) == 1
+    losses = [3, 4, 2.5, float("nan"), 3.1, 3.2, 2, 4, 4]  # one ran away
+    record = {run.name: {"validation_loss": loss} for run, loss in zip(search, losses, strict=True)}
+    assert population.chosen(search, ("plain", "muon"), record) == 4
+    assert population.chosen(search, ("plain", "adamw"), record) == 2
+    assert population.chosen(search, ("all", "muon"), record) == 1
 
 
 def test_three_rates_at_one_seed_then_the_other_seeds_at_the_chosen_one(
     monkeypatch, tmp_path, in_process, trained, capsys
 ):
-    monkeypatch.setattr(sys, "argv", ["population", "--out", str(tmp_path), "--jobs", "3"])
+    monkeypatch.setattr(sys, "argv", ["population", "--record", str(tmp_path / "record.json"), "--jobs", "3"])
     population.main()
     assert len(trained) == len(set(trained)) == 9 * 3 + 9 * 4
     assert all(name.endswith("-seed-0") for name in trained[:27])
@@ -101,23 +93,29 @@ def test_three_rates_at_one_seed_then_the_other_seeds_at_the_chosen_one(
 
 
 def test_what_is_done_is_not_done_again(monkeypatch, tmp_path, in_process, trained):
-    monkeypatch.setattr(sys, "argv", ["population", "--out", str(tmp_path)])
+    path = tmp_path / "record.json"
+    monkeypatch.setattr(sys, "argv", ["population", "--record", str(path)])
     population.main()
     first = sorted(trained)
     trained.clear()
     population.main()
     assert trained == []
     gone = [Run("norm", "muon", 6e-3, 3), Run("all", "adamw", 4e-3, 0)]
-    for run in gone:
-        (tmp_path / f"{run.name}.json").unlink()
+    record = json.loads(path.read_text())
+    path.write_text(
+        json.dumps({name: found for name, found in record.items() if name not in {run.name for run in gone}})
+    )
     population.main()
+    assert json.loads(path.read_text()) == record
     assert trained == [gone[1].name, gone[0].name] and set(trained) < set(first)
 
 
 def test_a_population_from_end_to_end(monkeypatch, tmp_path, in_process, text_is_small):
     """Two kinds, two rates, two seeds, a few steps each; one run was cut off before."""
     monkeypatch.setenv("COURSE_DEVICE", "cpu")
-    monkeypatch.setattr(sys, "argv", ["population", "--out", str(tmp_path)])
+    out, path = tmp_path / "out", tmp_path / "record.json"
+    monkeypatch.setattr(sys, "argv", ["population", "--out", str(out), "--record", str(path)])
+    monkeypatch.setattr(population, "headlines", lambda model, windows: {"n_windows": len(windows)})
     monkeypatch.setattr(population, "KINDS", [("plain", "adamw"), ("all", "muon")])
     monkeypatch.setattr(population, "RATES", {"adamw": (1e-9, 2e-2), "muon": (1e-9, 2e-2)})
     monkeypatch.setattr(population, "SEEDS", range(2))
@@ -126,22 +124,24 @@ def test_a_population_from_end_to_end(monkeypatch, tmp_path, in_process, text_is
     monkeypatch.setitem(RECIPES, "live-all", (ALL_PUT_BACK, recipe))
     cut_off = Run("all", "muon", 2e-2, 1)
     cfg = settings(4, windows=5, lr=2e-2, seed=1)
-    training.train(cut_off.name, ALL_PUT_BACK, cfg, tmp_path, stop_at=2, command="python -m tools.population")
-    assert [path.name for path in tmp_path.iterdir()] == [f"{cut_off.name}.state.safetensors"]
+    training.train(cut_off.name, ALL_PUT_BACK, cfg, out, stop_at=2, command="python -m tools.population")
+    assert [path.name for path in out.iterdir()] == [f"{cut_off.name}.state.safetensors"]
 
     population.main()
     runs = [Run(*kind, rate, 0) for kind in population.KINDS for rate in (1e-9, 2e-2)]
     runs += [Run(*kind, 2e-2, 1) for kind in population.KINDS]
-    assert {path.name for path in tmp_path.iterdir()} == {
+    assert {path.name for path in out.iterdir()} == {
         f"{run.name}.{end}" for run in runs for end in ("json", "safetensors", "log.npz")
     }  # no state is left
     for run in runs:
-        about = checkpoints.load_card(run.name, tmp_path)
+        about = checkpoints.load_card(run.name, out)
         want = (run.optimiser, run.rate, run.seed, 4, 5)
         assert tuple(about["training"][key] for key in ("optimiser", "lr", "seed", "steps", "windows")) == want
-        model = checkpoints.load_model(run.name, "cpu", tmp_path)
+        model = checkpoints.load_model(run.name, "cpu", out)
         assert model.cfg == RECIPES[f"live-{run.put_back}"][0] and about["command"] == "python -m tools.population"
-        assert {"prefix_matching", "previous_token"} == about["scores"].keys()
+        found = json.loads(path.read_text())[run.name]
+        assert found["sha256"] == about["sha256"] and found["validation_loss"] == about["validation_loss"]
+        assert found["n_windows"] == 5 and found["first_step"].keys() == {"previous_token", "prefix_matching"}
     whole = training.train("whole", ALL_PUT_BACK, cfg, tmp_path / "whole")
-    resumed = checkpoints.load_model(cut_off.name, "cpu", tmp_path).state_dict()
+    resumed = checkpoints.load_model(cut_off.name, "cpu", out).state_dict()
     assert all((weight.half().float() == resumed[name]).all() for name, weight in whole.state_dict().items())
