@@ -33,7 +33,7 @@ from tools import notebooks
 sys.path.append(str(notebooks.ROOT / "book/_assets/sphinx_ext"))
 import course_site  # noqa: E402
 
-LONGEST_FIRST = ("10", "02")  # measured; the others are of like length
+LONGEST_FIRST = ("10", "12", "02")  # measured; the others are of like length
 COLOURS = re.compile(r"\x1b\[[\d;]*m")
 
 
