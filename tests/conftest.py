@@ -25,7 +25,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 
 # Files that take long begin first, so that the last to begin is a short one. Known from --durations.
-LONG = ("book/10_", "tests/browser/", "book/", "tests/site/test_build.py", "tests/models/", "tests/notebooks/")
+LONG = (
+    "book/10_", "book/12_", "tests/browser/", "book/", "tests/site/test_build.py", "tests/models/", "tests/notebooks/",
+)  # fmt: skip
 
 
 def pytest_configure(config):
