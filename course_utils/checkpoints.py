@@ -23,7 +23,7 @@ from course_utils.config import AnyModel, ModelConfig, TransformerConfig
 from course_utils.device import pick_device
 from course_utils.errors import CourseError
 from course_utils.model import AttentionOnlyTransformer
-from course_utils.transformer import model_of
+from course_utils.transformer import class_of
 
 WEIGHTS = Path(__file__).parent / "weights"
 SHIPPED = ("zero-layer", "one-layer", "two-layer")
@@ -54,7 +54,7 @@ def load_model(
     cfg = (TransformerConfig if "norm" in card["config"] else ModelConfig)(**card["config"])
     state = read_tensors(folder / f"{name}.safetensors", card["sha256"])
     with torch.device("meta"):
-        model = model_of(cfg)
+        model = class_of(cfg)(cfg)
     want = {key: list(value.shape) for key, value in model.state_dict().items()}
     have = {key: list(value.shape) for key, value in state.items()}
     if want != have:

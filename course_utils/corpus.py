@@ -204,6 +204,12 @@ def windows(
 
 
 @checked
+def spread(windows: Annotated[Integer[Tensor, "n pos"], "use windows()"], most: Annotated[int, within(1)]) -> Tensor:
+    """At most so many of the windows, as far apart as whole steps allow."""
+    return windows[:: max(1, len(windows) // most)][:most]
+
+
+@checked
 def window_documents(ids: Ids, n_ctx: Context, start_id: int = 0) -> Int[Tensor, " n"]:
     """For each window of `windows(ids, n_ctx)`, the number of the document that it was cut from."""
     return (ids == start_id).long().cumsum(0)[_tile(ids, n_ctx - 1, start_id)] - 1

@@ -70,8 +70,7 @@ class Meter:
     def __init__(self, model: AttentionOnlyTransformer, cfg: TrainConfig):
         self.model, self.last = model, {}
         text = corpus.load_text("validation", cfg.d_vocab)
-        self.windows = corpus.windows(text, model.cfg.n_ctx)
-        self.windows = self.windows[:: max(1, len(self.windows) // 96)][:96]
+        self.windows = corpus.spread(corpus.windows(text, model.cfg.n_ctx), 96)
         ids = corpus.load_tokenizer(cfg.d_vocab).encode(FIXED_TEXT)
         self.fixed = torch.tensor([[0, *ids][: min(FIXED_LENGTH, model.cfg.n_ctx)]], device=model.W_E.device)
 

@@ -10,9 +10,10 @@ from torch import Tensor
 from course_utils.checked import check, checked, within
 from course_utils.circuits import ov_circuit, positivity
 from course_utils.config import AnyModel, Pattern, Tokens
+from course_utils.corpus import spread
 from course_utils.interventions import cut
 from course_utils.losses import stream_loss
-from course_utils.scores import prefix_matching_scores, previous_token_scores, repeated_tokens, successors
+from course_utils.scores import prefix_matching_scores, previous_token_scores
 
 SETTLED = 32  # queries from this position on: an early one has few keys to choose from
 
@@ -25,15 +26,17 @@ def headlines(model: AnyModel, windows: Tokens, n: Annotated[int, within(1)] = 6
     `windows` of text; `n`: sequences of repeated tokens.
     """
     check("n_layers", model.cfg.n_layers, Annotated[int, within(2, 2)])
-    few = windows[:: max(1, len(windows) // 32)][:32]
+    few = spread(windows, 32)
     prefix = prefix_matching_scores(model, n)
-    best = (1, int(prefix[1].argmax()))
+    best, heads = int(prefix[1].argmax()), range(model.cfg.n_heads)
+    paths = {side: [((0, earlier), (1, best), side) for earlier in heads] for side in "KQ"}
+    without = {side: prefix_matching_scores(model, n, edit=cut(model, paths[side]))[1, best] for side in "KQ"}
     cache = model.run_with_cache(few)[1]
     return {
         "prefix_matching": prefix.tolist(),
         "previous_token": previous_token_scores(model, few).tolist(),
         "rests": attention_to_start(cache.pattern).tolist(),
-        "prefix_without": {side: _prefix_without(model, best, side, n) for side in "KQ"},
+        "prefix_without": {side: score.item() for side, score in without.items()},
         "positivity": [_copying(model, layer).tolist() for layer in range(2)],
         "outlier": outlier(model, few, cache.resid[-1]),
         "direct_loss": stream_loss(model, cache.resid[0], few).mean().item(),
@@ -63,17 +66,6 @@ def first_step(steps: np.ndarray, scores: np.ndarray, least: float) -> int | Non
     """The first step of a log at which a score reaches `least`."""
     reached = np.flatnonzero(scores >= least)
     return int(steps[reached[0]]) if len(reached) else None
-
-
-def _prefix_without(model, head: tuple[int, int], side: str, n: int) -> float:
-    """A head's prefix matching when it reads, on one side, nothing of what the heads of the layer before wrote."""
-    paths = [((0, earlier), head, side) for earlier in range(model.cfg.n_heads)]
-    longest = (model.cfg.n_ctx - 1) // 2
-    tokens, lengths = repeated_tokens(model.cfg.d_vocab, n, min(40, longest), min(100, longest))
-    place = torch.arange(tokens.shape[1])
-    query = (place > lengths[:, None]) & (place <= 2 * lengths[:, None])
-    pattern = model.run_with_cache(tokens, cut(model, paths))[1].pattern[1, :, head[1]]
-    return ((pattern * successors(tokens)).sum(-1)[query]).mean().item()
 
 
 def _copying(model, layer: int) -> Float[Tensor, " n_heads"]:

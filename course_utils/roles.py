@@ -13,7 +13,7 @@ from torch import Tensor
 from course_utils.checked import Made, checked
 from course_utils.checkpoints import load_card
 from course_utils.config import AnyModel, Count, Step
-from course_utils.corpus import load_text, windows
+from course_utils.corpus import load_text, spread, windows
 from course_utils.scores import prefix_matching_scores, previous_token_scores
 
 # Role → the score that decides, and from which value on. Between the heads that have a role and the rest is a wide gap.
@@ -33,7 +33,7 @@ def measure(model: AnyModel, n: Count = 64) -> dict:
     text = windows(load_text("validation", model.cfg.d_vocab), model.cfg.n_ctx)
     scores = {
         "prefix_matching": prefix_matching_scores(model, n),
-        "previous_token": previous_token_scores(model, text[:: max(1, len(text) // n)][:n]),
+        "previous_token": previous_token_scores(model, spread(text, n)),
     }
     return {
         "scores": {name: table.double().round(decimals=3).tolist() for name, table in scores.items()},

@@ -15,6 +15,7 @@ from course_utils.checked import FILLED, checked, long, numbers, within
 from course_utils.config import AnyModel, Count, Later
 from course_utils.corpus import common_tokens
 from course_utils.errors import CourseError
+from course_utils.model import Edit
 
 EARLY, LATE = slice(32, 64), slice(192, 255)  # positions that the in-context score compares, at context 256
 Seed = Annotated[int, within(0)]
@@ -60,8 +61,12 @@ def prefix_matching_scores(
     seed: Seed = 0,
     batch: Count = 16,
     pool: Pool = None,
+    edit: Edit | None = None,
 ) -> Float[Tensor, "n_layers n_heads"]:
-    """Mean attention, over the second copy, from each token to the successors of its earlier occurrences [O22]."""
+    """Mean attention, over the second copy, from each token to the successors of its earlier occurrences [O22].
+
+    Of the runs as they are, or edited: with heads or paths taken out.
+    """
     longest = min(longest, (model.cfg.n_ctx - 1) // 2)
     tokens, lengths = repeated_tokens(model.cfg.d_vocab, n, min(shortest, longest), longest, seed, pool)
     total, count = 0.0, 0
@@ -69,7 +74,7 @@ def prefix_matching_scores(
         position = torch.arange(part.shape[1])
         query = (position > N[:, None]) & (position <= 2 * N[:, None])  # [batch, pos]: in the second copy
         target = successors(part) & query[:, :, None]
-        pattern = model.run_with_cache(part.to(model.W_E.device))[1].pattern
+        pattern = model.run_with_cache(part.to(model.W_E.device), edit)[1].pattern
         total = total + torch.einsum("lbhqk,bqk->lh", pattern, target.float().to(pattern.device))
         count += query.sum().item()
     return total.cpu() / count

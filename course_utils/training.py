@@ -23,13 +23,13 @@ from tqdm.auto import tqdm
 
 from course_utils import bigrams, checkpoints, corpus, roles
 from course_utils.checked import check, checked, within
-from course_utils.config import RECIPES, Count, ModelConfig, Rate, Step, TrainConfig, TransformerConfig
+from course_utils.config import RECIPES, Count, ModelConfig, Rate, Step, TrainConfig
 from course_utils.device import VARIABLE, choose_device, product_dtype
 from course_utils.errors import CourseError
 from course_utils.formation import Log, Meter, snapshot_steps
 from course_utils.losses import mean_loss, next_token_loss
 from course_utils.model import AttentionOnlyTransformer
-from course_utils.transformer import Transformer
+from course_utils.transformer import class_of
 
 MATRICES = ("W_Q", "W_K", "W_V", "W_O"), ("W_in", "W_gate"), ("W_out",)  # each of one shape, upright or lying
 BACK_ENDS = {"cpu": "gloo", "cuda": "nccl"}  # what several processes talk through
@@ -165,8 +165,7 @@ def train(
         if not len(starts):
             rule = f"no document in it has the {model_cfg.n_ctx - 1} that one context needs"
             raise CourseError(f"a text of {len(ids)} tokens", rule, "use a longer text or a smaller n_ctx")
-        kind = Transformer if isinstance(model_cfg, TransformerConfig) else AttentionOnlyTransformer
-        model = kind.init(model_cfg, cfg.seed, cfg.positions).to(device)
+        model = class_of(model_cfg).init(model_cfg, cfg.seed, cfg.positions).to(device)
         optimiser, log, first, seconds, commands = Optimiser(model, cfg), Log(), 0, 0.0, [command]
         if resume and state_path.exists():
             log, about = _load_state(state_path, model, optimiser, cfg)
@@ -286,7 +285,7 @@ def _bigram_gradient(model: AttentionOnlyTransformer, text: Float[Tensor, "d_voc
 def make_card(model: AttentionOnlyTransformer, cfg: TrainConfig, seconds: float, reason: str, command: str) -> dict:
     """How a model came to be: what `load_card` reads."""
     windows = corpus.windows(corpus.load_text("validation", cfg.d_vocab), model.cfg.n_ctx)
-    loss = mean_loss(model, windows[:: max(1, len(windows) // cfg.windows)][: cfg.windows])
+    loss = mean_loss(model, corpus.spread(windows, cfg.windows))
     tokens = cfg.steps * cfg.batch * (model.cfg.n_ctx - 1) if model.cfg.n_layers else int(corpus.bigram_counts().sum())
     return {
         "command": command,

@@ -160,6 +160,7 @@ def fold_norms(model: Annotated[Transformer, "pass a model that has norms"]) -> 
     return model
 
 
-def model_of(cfg: ModelConfig) -> AttentionOnlyTransformer:
-    """The class of model that a configuration is of, its weights not filled in."""
-    return (Transformer if isinstance(cfg, TransformerConfig) else AttentionOnlyTransformer)(cfg)
+@checked
+def class_of(cfg: Annotated[ModelConfig, "see RECIPES"]) -> type[AttentionOnlyTransformer]:
+    """The class of model that a configuration is of."""
+    return Transformer if isinstance(cfg, TransformerConfig) else AttentionOnlyTransformer

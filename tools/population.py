@@ -23,6 +23,7 @@ from tqdm.auto import tqdm
 from course_utils import load_model, load_text, training, windows
 from course_utils.checkpoints import load_card, load_log, write_atomically
 from course_utils.config import PUT_BACK, RECIPES
+from course_utils.corpus import spread
 from course_utils.headlines import first_step, headlines
 
 RECORD = Path(__file__).resolve().parent.parent / "benchmarks/population.json"
@@ -77,7 +78,7 @@ def train(job: tuple[Run, Path]) -> tuple[str, dict]:
         (out / f"{run.name}.state.safetensors").unlink()
     card, model, log = load_card(run.name, out), load_model(run.name, "cpu", out), load_log(run.name, out)
     text = windows(load_text("validation", cfg.d_vocab), model.cfg.n_ctx)
-    found = headlines(model, text[:: max(1, len(text) // cfg.windows)][: cfg.windows])
+    found = headlines(model, spread(text, cfg.windows))
     scores = {"previous_token": (0, 0.4), "prefix_matching": (1, 0.2)}
     found["first_step"] = {
         name: first_step(log["eval_step"], log[name][:, layer].max(-1), least)

@@ -75,8 +75,7 @@ def text_windows(tokenizer: corpus.Tokenizer) -> Tensor:
     """Windows spread over the validation text, in the model's own tokens."""
     ours = corpus.load_tokenizer()
     texts = [ours.decode(document) for document in corpus.documents(corpus.load_text("validation"))]
-    every = corpus.windows(corpus.join(tokenizer.encode_batch(texts)), LENGTH)
-    return every[:: len(every) // WINDOWS][:WINDOWS]
+    return corpus.spread(corpus.windows(corpus.join(tokenizer.encode_batch(texts)), LENGTH), WINDOWS)
 
 
 def first_token_scores(model, windows: Tensor) -> Tensor:

@@ -1,5 +1,19 @@
 // Every head over a text: where it looks, who looks at a token, and what that does.
-import { announcer, begin, choice, code, controls, make, percent, ROLES, row, signed, unpack, unseen } from "./kit.js";
+import {
+  announcer,
+  begin,
+  choice,
+  code,
+  controls,
+  keepDrawn,
+  make,
+  percent,
+  ROLES,
+  row,
+  signed,
+  unpack,
+  unseen,
+} from "./kit.js";
 
 /**
  * @typedef {{ name: string, kind: string, scores: [number, number] }} Head
@@ -252,19 +266,10 @@ export function render({ model, el }) {
     for (const [head, canvas] of small.entries()) paint(canvas, head, 0.6); // so small, pale would be unseen
   }
 
-  const keys = ["text", "head", "mode", "token"];
-  for (const name of keys) model.on(`change:${name}`, update);
-  const theme = new MutationObserver(() => {
+  return keepDrawn(model, ["text", "head", "mode", "token"], update, () => {
     repaint();
     show();
   });
-  for (const part of [document.documentElement, document.body])
-    theme.observe(part, { attributeFilter: ["data-theme", "data-jp-theme-light"] });
-  update();
-  return () => {
-    theme.disconnect();
-    for (const name of keys) model.off(`change:${name}`, update);
-  };
 }
 
 export default { render };

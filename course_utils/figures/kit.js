@@ -185,6 +185,26 @@ export function slider(name, { min, max, step, value, say = String }, onChange) 
 }
 
 /**
+ * Draws now, when one of the model's values changes, and, by `repaint`, when the page's colours do. Gives the function
+ * that ends it.
+ * @param {{ on: (name: string, heard: () => void) => void, off: (name: string, heard: () => void) => void }} model
+ * @param {string[]} names of values
+ * @param {() => void} update
+ * @param {() => void} repaint
+ */
+export function keepDrawn(model, names, update, repaint) {
+  const theme = new MutationObserver(repaint);
+  for (const part of [document.documentElement, document.body])
+    theme.observe(part, { attributeFilter: ["data-theme", "data-jp-theme-light"] });
+  for (const name of names) model.on(`change:${name}`, update);
+  update();
+  return () => {
+    theme.disconnect();
+    for (const name of names) model.off(`change:${name}`, update);
+  };
+}
+
+/**
  * Buttons in a row, one stop for the Tab key: arrow keys, Home and End move within. One of them is picked, or none: -1.
  * In a table of so many `columns` the upper and the lower arrow move by a line.
  * `onShow` hears of the button under pointer or focus and, when both have left, of the picked one;

@@ -1,5 +1,19 @@
 // Every head of a public model on one map: what it is, where it looks in a sentence, what the loss is without it.
-import { announcer, begin, code, controls, draw, make, percent, ROLES, row, signed, unpack, unseen } from "./kit.js";
+import {
+  announcer,
+  begin,
+  code,
+  controls,
+  draw,
+  keepDrawn,
+  make,
+  percent,
+  ROLES,
+  row,
+  signed,
+  unpack,
+  unseen,
+} from "./kit.js";
 
 /**
  * @typedef {"match" | "previous" | "first" | "rise"} Mode
@@ -237,16 +251,7 @@ export function render({ model, el }) {
     fillMap();
     show();
   }
-  const keys = ["mode", "head", "token"];
-  for (const name of keys) model.on(`change:${name}`, update);
-  const theme = new MutationObserver(show);
-  for (const part of [document.documentElement, document.body])
-    theme.observe(part, { attributeFilter: ["data-theme", "data-jp-theme-light"] });
-  update();
-  return () => {
-    theme.disconnect();
-    for (const name of keys) model.off(`change:${name}`, update);
-  };
+  return keepDrawn(model, ["mode", "head", "token"], update, show);
 }
 
 export default { render };

@@ -30,7 +30,7 @@ from course_utils.config import PUT_BACK, ModelConfig, TrainConfig, TransformerC
 from course_utils.continuations import continue_greedily
 from course_utils.errors import CourseError
 from course_utils.model import AttentionOnlyTransformer
-from course_utils.transformer import Transformer, fold_norms, model_of
+from course_utils.transformer import Transformer, class_of, fold_norms
 
 DEVICE = os.environ.get("GPU_TESTS_ON", "cuda")
 needs_cuda = pytest.mark.skipif(
@@ -64,7 +64,7 @@ CONFIGS = {f"{n} layers": ModelConfig(n_layers=n) for n in (0, 1, 2)} | {
 @pytest.mark.parametrize("name", CONFIGS)
 @torch.no_grad()
 def test_logits_and_patterns_agree(name):
-    model = model_of(CONFIGS[name]).init(CONFIGS[name], seed=3)
+    model = class_of(CONFIGS[name]).init(CONFIGS[name], seed=3)
     tokens = tokens_of(4)
     on_cpu, cache = model.run_with_cache(tokens)
     model = model.to(DEVICE)
@@ -123,7 +123,7 @@ def test_a_training_step_in_bf16_is_that_of_the_cpu(name):
     cfg, sizes = TrainConfig(steps=100, warmup=1), CONFIGS[name]
     found = []
     for where in ("cpu", DEVICE):
-        model = model_of(sizes).init(sizes, seed=0).to(where)
+        model = class_of(sizes).init(sizes, seed=0).to(where)
         start = {name: weight.detach().cpu().clone() for name, weight in model.named_parameters()}
         loss = losses.next_token_loss(model, tokens_of(8).to(where))
         loss.backward()

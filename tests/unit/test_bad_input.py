@@ -63,7 +63,7 @@ UNDECLARED = {
             "run", "embed", "unembed", "read", "write", "pre_activations", "neurons", "write_neurons", "normalised",
         )
     },
-    "transformer.rotated": "the same", "transformer.model_of": "the class of the model checks it",
+    "transformer.rotated": "the same",
     "smollm2.load": "pick_device checks the device", "headlines.first_step": "reads the arrays of a log",
     **{
         f"training.{name}": "runs inside a training step"
@@ -280,7 +280,7 @@ GOOD = {
     "first": WIDE, "then": WIDE, "logits": torch.ones(2, 4, 17), "role": "induction", "row_topk": WIDE.row_topk(1),
     "model_cfg": MODEL.cfg, "cfg": TrainConfig(1), "out": "nowhere", "resume": False, "save_every": 1, "stop_at": None,
     "command": "", "d_model": 2, "rate": 0.1, "holdout": TABLE, "check_every": 1, "reason": "so", "positions": 0.5,
-    "pool": ROW, "ablated": [(0, 0)],
+    "pool": ROW, "ablated": [(0, 0)], "most": 2,
     "constant": SQUARE, "apart": [1, 2], "paper": {"falls": [1, 2, 3], "alone": [1, 2], "beside": [1, 2]},
 }  # fmt: skip
 OWN = {
@@ -291,7 +291,7 @@ OWN = {
     "circuits.qk_ov.centre": {"values": STREAM}, "circuits.kronecker.through_head": {"pattern": CACHE.pattern[0, :, 0]},
     "continuations.continue_greedily": {"steps": 1}, "transformer.fold_norms": {"model": PUT_BACK},
     "formation.snapshot_steps": {"steps": 1}, "training.train_on_bigrams": {"steps": 1},
-    "model.AttentionOnlyTransformer.init": {"cfg": MODEL.cfg},
+    "model.AttentionOnlyTransformer.init": {"cfg": MODEL.cfg}, "transformer.class_of": {"cfg": MODEL.cfg},
     **{f"skip_trigrams.{name}": {"out": ROW} for name in ("count", "lift", "control_sources")},
     "claims.claim": {"value": 1.0, "paper": None}, "bigrams.uniform": {"d_vocab": 5},
     "bigrams.table": {"d_vocab": 5}, "corpus.count_bigrams": {"d_vocab": 9},
@@ -377,7 +377,7 @@ CALLS = {
     "cache.head_out('0', 0)": "head[0] is '0'",
     "cache.mlp_out(0)": "the output of an MLP",
     "with_mlps.mlp_out(1)": "layer is 1",
-    "transformer.model_of('two-layer')": "cfg is 'two-layer'",
+    "transformer.class_of('two-layer')": "cfg is 'two-layer'",
     "transformer.fold_norms(model)": "model is AttentionOnlyTransformer()",
     "load_model('smollm2-135m', device='gpu')": "device 'gpu'",
     # files of weights

@@ -23,7 +23,7 @@ class HeadsByRule:
         self.rules, self.W_E = rules, torch.zeros(1)
         self.cfg = SimpleNamespace(d_vocab=d_vocab, n_ctx=n_ctx, n_layers=1, n_heads=len(rules))
 
-    def run_with_cache(self, tokens):
+    def run_with_cache(self, tokens, edit=None):
         pattern = torch.stack([rule(tokens) for rule in self.rules], dim=1)[None]
         return None, SimpleNamespace(pattern=pattern)
 

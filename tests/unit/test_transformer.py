@@ -11,7 +11,7 @@ from course_utils import checkpoints, circuits, interventions, losses
 from course_utils.config import PUT_BACK, RECIPES, ModelConfig, TransformerConfig
 from course_utils.errors import CourseError
 from course_utils.model import AttentionOnlyTransformer
-from course_utils.transformer import Transformer, fold_norms, model_of, rotated
+from course_utils.transformer import Transformer, class_of, fold_norms, rotated
 
 EXACT = {"rtol": 1e-10, "atol": 1e-10}
 KEPT = ("pattern", "z", "resid", "resid_mid")
@@ -454,8 +454,8 @@ def test_a_model_comes_back_from_disk_as_it_was(make_transformer, tokens_for, tm
 
 
 def test_the_class_of_a_model_is_that_of_its_configuration(make_model, tmp_path):
-    assert type(model_of(TransformerConfig())) is Transformer
-    assert type(model_of(ModelConfig())) is AttentionOnlyTransformer
+    assert class_of(TransformerConfig()) is Transformer
+    assert class_of(ModelConfig()) is AttentionOnlyTransformer
     checkpoints.save_model(make_model(), "mine", {}, tmp_path)
     assert type(checkpoints.load_model("mine", "cpu", tmp_path)) is AttentionOnlyTransformer
 
