@@ -1,21 +1,26 @@
-"""The book's headlines of one two-layer model, in numbers: what chapter 11 compares over seeds and kinds of model."""
+"""The book's headlines of a two-layer model in numbers, and of the population that chapter 11 compares."""
 
+import json
 from typing import Annotated, Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from scipy import stats
 from torch import Tensor
 
-from course_utils.checked import check, checked, within
+from course_utils.checked import FILLED, check, checked, numbers, within
 from course_utils.circuits import ov_circuit, positivity
 from course_utils.config import AnyModel, Pattern, Tokens
-from course_utils.corpus import spread
+from course_utils.corpus import read, spread
 from course_utils.interventions import cut
 from course_utils.losses import stream_loss
 from course_utils.scores import prefix_matching_scores, previous_token_scores
 
 SETTLED = 32  # queries from this position on: an early one has few keys to choose from
+RECORD = "population.json"  # made by `python -m tools.population`
+RESTS = COPIES = 0.5  # from here on a head rests, by attention_to_start, or copies, by positivity
+MATCHES = 0.1  # a head that matches less has no composition to speak of
 
 
 @checked
@@ -66,6 +71,56 @@ def first_step(steps: np.ndarray, scores: np.ndarray, least: float) -> int | Non
     """The first step of a log at which a score reaches `least`."""
     reached = np.flatnonzero(scores >= least)
     return int(steps[reached[0]]) if len(reached) else None
+
+
+def population(record: dict[str, dict] | None = None) -> dict[tuple[str, str], list[dict]]:
+    """The runs of each kind (what was put back, optimiser), by seed, at the rate whose loss at seed 0 is the lowest."""
+    record = json.loads(read(RECORD)) if record is None else record
+    kinds = {}
+    for name, run in record.items():
+        put_back, optimiser, rate, _, seed = name.rsplit("-", 4)
+        kinds.setdefault((put_back, optimiser), {}).setdefault(rate, {})[int(seed)] = run
+    found = {}
+    for kind, rates in kinds.items():
+        runs = min(rates.values(), key=lambda runs: np.nan_to_num(runs[0]["validation_loss"], nan=np.inf))
+        found[kind] = [runs[seed] for seed in sorted(runs)]
+    return found
+
+
+def summary(run: dict) -> dict[str, float]:
+    """One number for each headline of a run, as `tools.population` wrote it down; NaN where there is none to give.
+
+    "K" and "Q": the share of the best head's prefix matching that goes when its paths from layer 0 to its keys, or to
+    its queries, are cut. "virtual heads": the share of the drop in loss below the direct path's that goes without them.
+    """
+    matching, of_nothing = max(run["prefix_matching"][1]), float("nan")
+    lost = {
+        side: 1 - left / matching if matching >= MATCHES else of_nothing for side, left in run["prefix_without"].items()
+    }
+    fell = run["direct_loss"] - run["few_loss"]
+    return {
+        "loss": run["validation_loss"],
+        "prefix matching": matching,
+        "previous token": max(run["previous_token"][0]),
+        **lost,
+        "copying heads": sum(value >= COPIES for value in run["positivity"][1]),
+        "virtual heads": (run["loss_without_virtual_heads"] - run["few_loss"]) / fell,
+        "resting heads": sum(value >= RESTS for layer in run["rests"] for value in layer),
+        "outlier": run["outlier"]["variance"],
+        "its loss": run["outlier"]["rise"],
+        **{
+            f"first {name}": of_nothing if step is None else step
+            for name, step in zip(("previous token", "prefix matching"), run["first_step"].values(), strict=True)
+        },
+    }
+
+
+@checked
+def interval(values: numbers(" n", FILLED, "one value of each seed")) -> tuple[float, float, float]:
+    """Mean over seeds with its 95 % interval by Student's t; NaN of fewer than two."""
+    mean, error = np.mean(values), stats.sem(values)
+    low, high = stats.t.interval(0.95, len(values) - 1, mean, error) if error > 0 else (mean, mean)
+    return float(mean), float(low), float(high)
 
 
 def _copying(model, layer: int) -> Float[Tensor, " n_heads"]:
