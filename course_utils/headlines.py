@@ -82,9 +82,14 @@ def population(record: dict[str, dict] | None = None) -> dict[tuple[str, str], l
         kinds.setdefault((put_back, optimiser), {}).setdefault(rate, {})[int(seed)] = run
     found = {}
     for kind, rates in kinds.items():
-        runs = min(rates.values(), key=lambda runs: np.nan_to_num(runs[0]["validation_loss"], nan=np.inf))
+        runs = min(rates.values(), key=lambda runs: final_loss(runs[0]))
         found[kind] = [runs[seed] for seed in sorted(runs)]
     return found
+
+
+def final_loss(run: dict) -> float:
+    """By which the learning rate is chosen; of a run that ran away, infinity."""
+    return np.nan_to_num(run["validation_loss"], nan=np.inf)
 
 
 def summary(run: dict) -> dict[str, float]:

@@ -4,8 +4,8 @@
 
 The learning rate of each kind of model is taken from three, at seed 0, by its loss on 200 windows of validation text;
 the other seeds follow. A run goes on where it was cut off; what it shows is written down when it ends, with the hash of
-its weights, in benchmarks/population.json. What is to be found was written down before the first run,
-in benchmarks/assumptions_expected.md.
+its weights, in course_utils/data/population.json. In the end the models that the chapter opens go into
+course_utils/weights. What is to be found was written down before the first run, in benchmarks/assumptions_expected.md.
 """
 
 import argparse
@@ -16,17 +16,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from course_utils import load_model, load_text, training, windows
-from course_utils.checkpoints import load_card, load_log, write_atomically
+from course_utils import corpus, load_model, load_text, training, windows
+from course_utils.checkpoints import LIVE, WEIGHTS, load_card, load_log, write_together
 from course_utils.config import PUT_BACK, RECIPES
 from course_utils.corpus import spread
-from course_utils.headlines import first_step, headlines
-
-RECORD = Path(__file__).resolve().parent.parent / "benchmarks/population.json"
+from course_utils.headlines import RECORD, final_loss, first_step, headlines
+from tools.shipped import ship
 
 SEEDS = range(5)
 RATES = {"muon": (3e-3, 6e-3, 12e-3), "adamw": (1e-3, 2e-3, 4e-3)}  # of the matrices of heads and neurons
@@ -47,7 +45,8 @@ class Run(NamedTuple):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("trained/population"), metavar="FOLDER", help="for weights")
-    parser.add_argument("--record", type=Path, default=RECORD, metavar="FILE", help="for cards and headlines")
+    parser.add_argument("--record", type=Path, default=corpus.DATA / RECORD, metavar="FILE", help="for what they show")
+    parser.add_argument("--weights", type=Path, default=WEIGHTS, metavar="FOLDER", help="for the models that ship")
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="runs at a time (2)")
     options = parser.parse_args()
     record = json.loads(options.record.read_text("utf-8")) if options.record.exists() else {}
@@ -56,6 +55,7 @@ def main() -> None:
         complete(pool, search, record, options)
         rates = {kind: chosen(search, kind, record) for kind in KINDS}
         complete(pool, [Run(*kind, rates[kind], seed) for seed in SEEDS[1:] for kind in KINDS], record, options)
+    ship_models(rates, options)
     print(json.dumps({"-".join(kind): rate for kind, rate in rates.items()}, indent=1))
 
 
@@ -64,7 +64,7 @@ def complete(pool, runs: Iterable[Run], record: dict[str, dict], options: argpar
     missing = [(run, options.out) for run in runs if run.name not in record]
     for name, found in tqdm(pool.imap_unordered(train, missing), total=len(missing), unit="run"):
         record[name] = found
-        write_atomically(options.record, (json.dumps(dict(sorted(record.items())), indent=1) + "\n").encode())
+        ship(options.record, dict(sorted(record.items())), indent=1)
         tqdm.write(f"{name}: loss {found['validation_loss']}")
 
 
@@ -88,9 +88,17 @@ def train(job: tuple[Run, Path]) -> tuple[str, dict]:
 
 
 def chosen(search: Iterable[Run], kind: tuple[str, str], record: dict[str, dict]) -> float:
-    """The rate whose run has the lowest loss; one that ran away has none."""
-    tried = [run for run in search if run[:2] == kind]
-    return min(tried, key=lambda run: np.nan_to_num(record[run.name]["validation_loss"], nan=np.inf)).rate
+    """The rate whose run has the lowest loss."""
+    return min((run for run in search if run[:2] == kind), key=lambda run: final_loss(record[run.name])).rate
+
+
+def ship_models(rates: dict[tuple[str, str], float], options: argparse.Namespace) -> None:
+    """The first seeds of some kinds, with their cards, to where `load_model` finds them."""
+    for put_back, name in LIVE.items():
+        run = Run(put_back, "muon", rates[put_back, "muon"], 0)
+        ends = (".safetensors", ".json")
+        there = {options.weights / (name + end): options.out / (run.name + end) for end in ends}
+        write_together({path: source.read_bytes() for path, source in there.items()})
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ where it was: the losses so far stand in trained/.
 """
 
 import argparse
-import hashlib
 import json
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from course_utils.figures.host import packed, visible
 from course_utils.losses import token_losses
 from course_utils.roles import roles_by
 from course_utils.scores import prefix_matching_scores, previous_token_scores, repeated_tokens
+from tools.shipped import ship
 
 NAME = "public-heads.json"
 TEXT = "Anna Quillfeather wrote to the mayor, and the mayor asked whether Anna Quillfeather had ever seen the sea."
@@ -38,13 +38,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     made = measured(load_model(smollm2.NAME, "cpu"), smollm2.load_tokenizer(), options.kept)
-    raw = json.dumps(made, separators=(",", ":")) + "\n"
-    (options.out / NAME).write_text(raw, "utf-8")
-    path = options.out / "manifest.json"
-    manifest = json.loads(path.read_text("utf-8"))
-    manifest["files"][NAME] = {"sha256": hashlib.sha256(raw.encode()).hexdigest(), "bytes": len(raw)}
-    manifest["files"] = dict(sorted(manifest["files"].items()))
-    path.write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
+    ship(options.out / NAME, made, separators=(",", ":"))
 
 
 @torch.no_grad()

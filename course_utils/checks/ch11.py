@@ -118,13 +118,13 @@ def cut_in_two(answer) -> str:
 
 @exercise("Exercise 11.4")
 def neuron_parts(answer) -> str:
-    for seed, neuron in ((6, 3), (7, 10)):
-        model, tokens = _model(seed, biases=True, mlp="gelu"), _text(seed)
+    for seed, neuron, biases in ((6, 3, True), (7, 10, True), (10, 4, False)):
+        model, tokens = _model(seed, biases=biases, mlp="gelu"), _text(seed)
         got = answer(model, tokens.clone(), neuron)
         got = torch.stack(list(got)) if isinstance(got, list | tuple) and all(map(torch.is_tensor, got)) else got
         got = numbers(got, "The table")
         cache = model.run_with_cache(tokens)[1]
-        w, b = model.W_in[0, :, neuron], model.b_in[0, neuron]
+        w, b = model.W_in[0, :, neuron], model.b_in[0, neuron] if biases else torch.zeros((), dtype=torch.float64)
         want, shape = _parts(model, tokens, cache, w, b), [SIZES["n_heads"] + 2, *tokens.shape]
         says = f"The table has shape {list(got.shape)}, expected {shape}: embedding, each head, constant."
         require(list(got.shape) == shape, says)
@@ -178,7 +178,8 @@ def without_pointers(answer) -> str:
 def _parts(model: Transformer, tokens, cache, w, b) -> torch.Tensor:
     """What the embedding, each head of layer 0 and the constant add along `w`: [2 + n_heads, batch, pos]."""
     heads = [cache.z[0][:, head] @ model.W_O[0, head] @ w for head in range(SIZES["n_heads"])]
-    return torch.stack([model.W_E[tokens] @ w, *heads, (b + model.b_O[0] @ w).expand(tokens.shape)])
+    constant = b + model.b_O[0] @ w if model.cfg.biases else b
+    return torch.stack([model.W_E[tokens] @ w, *heads, constant.expand(tokens.shape)])
 
 
 def _less(model: Transformer, cache, head: int, part, side: str) -> torch.Tensor:

@@ -185,8 +185,9 @@ def test_a_small_runs_log_fits_its_recipe_and_the_story(name):
 
 def test_every_folder_of_weights_has_only_what_it_documents():
     names = {path.name for path in checkpoints.WEIGHTS.iterdir()}
-    wanted = {f"{name}.{end}" for name in checkpoints.SHIPPED for end in ("json", "safetensors")}
+    models = (*checkpoints.SHIPPED, *checkpoints.LIVE.values())
+    wanted = {f"{name}.{end}" for name in models for end in ("json", "safetensors")}
     logs = {f"{name}.log.npz" for name in ("one-layer", "two-layer", *SMALL_LOGS)}
     assert names == wanted | logs | {"README.md"}
-    for name in checkpoints.SHIPPED:
+    for name in models:
         assert json.loads((checkpoints.WEIGHTS / f"{name}.json").read_text("utf-8"))["config"]

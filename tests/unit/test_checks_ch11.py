@@ -42,7 +42,9 @@ def neuron_parts(model, tokens, neuron, layer=0, b_O=True, b_in=True, off=0, out
     cache = model.run_with_cache(tokens)[1]
     w = model.W_out[layer, neuron] if out else model.W_in[layer, :, neuron - off]
     parts = [cache.resid[0], *(cache.head_out(0, head) for head in range(model.cfg.n_heads))]
-    constant = (model.b_in[0, neuron] if b_in else 0) + (model.b_O[0] @ w if b_O else 0)
+    constant = torch.zeros(()).double()
+    if model.cfg.biases:
+        constant = constant + (model.b_in[0, neuron] if b_in else 0) + (model.b_O[0] @ w if b_O else 0)
     return after(torch.stack([*(part @ w for part in parts), constant.expand(tokens.shape)]))
 
 
@@ -116,6 +118,7 @@ MISTAKES = [
     (ch11.neuron_parts, but(neuron_parts, b_in=False), "leaves b_in out"),
     (ch11.neuron_parts, but(neuron_parts, layer=1), "a neuron of layer 1"),
     (ch11.neuron_parts, but(neuron_parts, out=True), "a column of W_in"),
+    (ch11.neuron_parts, but(neuron_parts, off=1), "neuron before it"),
     (ch11.neuron_parts, but(neuron_parts, after=torch.nn.functional.gelu), "after GELU"),
     (ch11.neuron_parts, but(neuron_parts, after=lambda x: x[:-1]), "has shape"),
     (ch11.neuron_parts, but(neuron_parts, after=lambda x: x.sum(0)), "has shape"),

@@ -44,6 +44,7 @@ def trained(monkeypatch):
         return run.name, {"validation_loss": 3 + abs(run.rate - middle) + (run.put_back == "all")}
 
     monkeypatch.setattr(population, "train", train)
+    monkeypatch.setattr(population, "ship_models", lambda rates, options: None)
     return names
 
 
@@ -114,7 +115,11 @@ def test_a_population_from_end_to_end(monkeypatch, tmp_path, in_process, text_is
     """Two kinds, two rates, two seeds, a few steps each; one run was cut off before."""
     monkeypatch.setenv("COURSE_DEVICE", "cpu")
     out, path = tmp_path / "out", tmp_path / "record.json"
-    monkeypatch.setattr(sys, "argv", ["population", "--out", str(out), "--record", str(path)])
+    weights = tmp_path / "weights"
+    monkeypatch.setattr(population, "LIVE", {"all": "live-all"})
+    monkeypatch.setattr(
+        sys, "argv", ["population", "--out", str(out), "--record", str(path), "--weights", str(weights)]
+    )
     monkeypatch.setattr(population, "headlines", lambda model, windows: {"n_windows": len(windows)})
     monkeypatch.setattr(population, "KINDS", [("plain", "adamw"), ("all", "muon")])
     monkeypatch.setattr(population, "RATES", {"adamw": (1e-9, 2e-2), "muon": (1e-9, 2e-2)})
@@ -142,6 +147,10 @@ def test_a_population_from_end_to_end(monkeypatch, tmp_path, in_process, text_is
         found = json.loads(path.read_text())[run.name]
         assert found["sha256"] == about["sha256"] and found["validation_loss"] == about["validation_loss"]
         assert found["n_windows"] == 5 and found["first_step"].keys() == {"previous_token", "prefix_matching"}
+    shipped = checkpoints.load_model("live-all", "cpu", weights).state_dict()  # the first seed, at the better rate
+    first = checkpoints.load_model(Run("all", "muon", 2e-2, 0).name, "cpu", out).state_dict()
+    assert all((weight == first[name]).all() for name, weight in shipped.items())
+    assert sorted(path.name for path in weights.iterdir()) == ["live-all.json", "live-all.safetensors"]
     whole = training.train("whole", ALL_PUT_BACK, cfg, tmp_path / "whole")
     resumed = checkpoints.load_model(cut_off.name, "cpu", out).state_dict()
     assert all((weight.half().float() == resumed[name]).all() for name, weight in whole.state_dict().items())
