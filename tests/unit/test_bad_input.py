@@ -66,6 +66,7 @@ UNDECLARED = {
     "transformer.rotated": "the same",
     "smollm2.load": "pick_device checks the device", "headlines.first_step": "reads the arrays of a log",
     "headlines.population": "reads what ships", "headlines.summary": "reads an entry of it",
+    "figures.population.population_figure": "reads what ships",
     **{
         f"training.{name}": "runs inside a training step"
         for name in ("HeadMuon.step", "Optimiser.step", "orthogonalise", "sample_windows")
@@ -80,7 +81,7 @@ UNDECLARED = {
             "attention.looks", "composition.edges", "eigenvalues.number", "formation.running_mean",
             "formation.goal_cells", "host.visible", "host.text_ids", "host.joined", "host.code", "host.table",
             "residual_stream.contributions", "term_importance.strongest", "public_heads.successors",
-            "public_heads.patterns",
+            "public_heads.patterns", "population.axis",
         )
     },
     **{
