@@ -122,9 +122,9 @@ def summary(run: dict) -> dict[str, float]:
 
 @checked
 def interval(values: numbers(" n", FILLED, "one value of each seed")) -> tuple[float, float, float]:
-    """Mean over seeds with its 95 % interval by Student's t; NaN of fewer than two."""
-    mean, error = np.mean(values), stats.sem(values)
-    low, high = stats.t.interval(0.95, len(values) - 1, mean, error) if error > 0 else (mean, mean)
+    """Mean over seeds with its 95 % interval by Student's t; of one value there is none: NaN."""
+    mean, error = np.mean(values), stats.sem(values) if len(values) > 1 else np.nan
+    low, high = stats.t.interval(0.95, len(values) - 1, mean, error) if error != 0 else (mean, mean)
     return float(mean), float(low), float(high)
 
 

@@ -67,6 +67,7 @@ UNDECLARED = {
     "smollm2.load": "pick_device checks the device", "headlines.first_step": "reads the arrays of a log",
     "headlines.population": "reads what ships", "headlines.summary": "reads an entry of it",
     "headlines.final_loss": "the same",
+    "figures.population.population_figure": "reads what ships",
     **{
         f"training.{name}": "runs inside a training step"
         for name in ("HeadMuon.step", "Optimiser.step", "orthogonalise", "sample_windows")
@@ -81,7 +82,7 @@ UNDECLARED = {
             "attention.looks", "composition.edges", "eigenvalues.number", "formation.running_mean",
             "formation.goal_cells", "host.visible", "host.text_ids", "host.joined", "host.code", "host.table",
             "residual_stream.contributions", "term_importance.strongest", "public_heads.successors",
-            "public_heads.patterns",
+            "public_heads.patterns", "population.axis",
         )
     },
     **{
