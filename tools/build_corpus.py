@@ -56,7 +56,7 @@ Source code and documentation of nine open-source Python packages, each under it
 {table}
 
 `python -m course_utils corpus` downloads the archives (hashes in `sources.json`), leaves out what `build_corpus.py`
-lists, and writes everything here again but what is of the public model, below; `manifest.json` has sizes, counts and
+lists, and writes everything here again but what is of the public model and the population, below; `manifest.json` has sizes, counts and
 the SHA-256 of each file.
 
 * `train.u16.xz`, `validation.u16.xz`: token ids, 16-bit little-endian, each document preceded by the start token (0).
@@ -77,6 +77,11 @@ two trillion tokens of web pages, code and mathematics (Allal et al. 2025, *Smol
 
 `public-heads.json` is what chapter 12's map shows of the model's 270 heads: scores, roles, the loss on repeated random
 tokens without each of them, and every pattern over one sentence. `python -m tools.public_heads` measures it again.
+
+## The population
+
+`population.json` is what chapter 11 compares: of each small model, its weights' hash, its recipe, its loss and what it
+shows. `python -m tools.population` trains them again.
 """
 
 
