@@ -28,7 +28,7 @@ from course_utils.errors import CourseError, is_integer
 MOST = sys.float_info.max  # infinity and NaN are beyond any limit
 WORDS = {
     int: "an integer", float: "a finite number", bool: "True or False", str: "a string", Mapping: "a dict",
-    Sequence: "a list", Iterable: "a list", Any: "numbers",
+    Sequence: "a list", Iterable: "a list", Any: "numbers", object: "",
 }  # fmt: skip
 
 

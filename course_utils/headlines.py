@@ -78,6 +78,8 @@ def population(record: dict[str, dict] | None = None) -> dict[tuple[str, str], l
     record = json.loads(read(RECORD)) if record is None else record
     kinds = {}
     for name, run in record.items():
+        if name.endswith("-longer"):
+            continue
         put_back, optimiser, rate, _, seed = name.rsplit("-", 4)
         kinds.setdefault((put_back, optimiser), {}).setdefault(rate, {})[int(seed)] = run
     found = {}

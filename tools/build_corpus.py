@@ -56,8 +56,8 @@ Source code and documentation of nine open-source Python packages, each under it
 {table}
 
 `python -m course_utils corpus` downloads the archives (hashes in `sources.json`), leaves out what `build_corpus.py`
-lists, and writes everything here again but what is of the public model and the population, below; `manifest.json` has sizes, counts and
-the SHA-256 of each file.
+lists, and writes everything here again but what is named below, of the public model, the population and scrubbing;
+`manifest.json` has sizes, counts and the SHA-256 of each file.
 
 * `train.u16.xz`, `validation.u16.xz`: token ids, 16-bit little-endian, each document preceded by the start token (0).
   The training part that ships is the first 24.5 MB of the 83 MB that the shipped models were trained on.
@@ -82,6 +82,11 @@ tokens without each of them, and every pattern over one sentence. `python -m too
 
 `population.json` is what chapter 11 compares: of each small model, its weights' hash, its recipe, its loss and what it
 shows. `python -m tools.population` trains them again.
+
+## Scrubbing
+
+`scrubbing.json` is the ladder of chapter 9 in full: the losses of 60 texts under each explanation of the two-layer
+model's induction heads, for 20 draws of other texts. `python -m tools.scrubbing` measures it again.
 """
 
 

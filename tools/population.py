@@ -36,10 +36,26 @@ class Run(NamedTuple):
     optimiser: str
     rate: float
     seed: int
+    longer: bool = False
 
     @property
     def name(self) -> str:
-        return f"{self.put_back}-{self.optimiser}-{self.rate:g}-seed-{self.seed}"
+        name = f"{self.put_back}-{self.optimiser}-{self.rate:g}-seed-{self.seed}"
+        return f"{name}-longer" if self.longer else name
+
+    @property
+    def changes(self) -> dict:
+        """What differs from the recipe. A longer run with positions in the stream begins with quieter ones."""
+        own = {"optimiser": self.optimiser, "lr": self.rate, "seed": self.seed}
+        own |= {"steps": LONGER, "eval_every": 100} if self.longer else {}
+        return own | ({"positions": 0.25} if self.longer and self.put_back == "stream" else {})
+
+
+# After the search: kinds whose best run had no induction head. Does it only take longer? Each at its rate, or near it.
+LONGER = 3000  # steps
+LATER = [
+    Run(*kind, 0, longer=True) for kind in (("stream", "muon", 6e-3), ("mlp", "muon", 3e-3), ("rotary", "muon", 3e-3))
+]
 
 
 def main() -> None:
@@ -54,6 +70,7 @@ def main() -> None:
     with multiprocessing.get_context("spawn").Pool(options.jobs, torch.set_num_threads, (1,)) as pool:
         complete(pool, search, record, options)
         rates = {kind: chosen(search, kind, record) for kind in KINDS}
+        complete(pool, LATER, record, options)
         complete(pool, [Run(*kind, rates[kind], seed) for seed in SEEDS[1:] for kind in KINDS], record, options)
     ship_models(rates, options)
     print(json.dumps({"-".join(kind): rate for kind, rate in rates.items()}, indent=1))
@@ -72,7 +89,7 @@ def train(job: tuple[Run, Path]) -> tuple[str, dict]:
     """Name, card and headlines of a run, trained now unless its weights are there."""
     run, out = job
     model_cfg, cfg = RECIPES[f"live-{run.put_back}"]
-    cfg = replace(cfg, optimiser=run.optimiser, lr=run.rate, seed=run.seed)
+    cfg = replace(cfg, **run.changes)
     if not (out / f"{run.name}.json").exists():
         training.train(run.name, model_cfg, cfg, out, resume=True, command="python -m tools.population")
         (out / f"{run.name}.state.safetensors").unlink()

@@ -283,7 +283,9 @@ GOOD = {
     "first": WIDE, "then": WIDE, "logits": torch.ones(2, 4, 17), "role": "induction", "row_topk": WIDE.row_topk(1),
     "model_cfg": MODEL.cfg, "cfg": TrainConfig(1), "out": "nowhere", "resume": False, "save_every": 1, "stop_at": None,
     "command": "", "d_model": 2, "rate": 0.1, "holdout": TABLE, "check_every": 1, "reason": "so", "positions": 0.5,
-    "pool": ROW, "ablated": [(0, 0)], "most": 2,
+    "pool": ROW, "ablated": [(0, 0)], "most": 2, "kept": {"k": [1]}, "order": torch.tensor([1, 0]), "edit": None,
+    "counted": TOKENS > 0, "rungs": {"a": {"k": [1]}}, "resamples": 1, "whole": [1.0, 2.0], "scrubbed": [3.0, 4.0],
+    "rung": [2.0, 3.0],
     "constant": SQUARE, "apart": [1, 2], "paper": {"falls": [1, 2, 3], "alone": [1, 2], "beside": [1, 2]},
 }  # fmt: skip
 OWN = {
@@ -303,6 +305,7 @@ OWN = {
     "plots.complex_plane": {"columns": 1}, "scores.bootstrap": {"document": [0, 1]},
     "scores.in_context_score": {"document": ROW[:2]}, "scores.prefix_matching_scores": {"model": LARGER},
     "scores.composition_shares": {"layer": 1},
+    "causal_scrubbing.scrub": {"layer": 1, "heads": [0]}, "causal_scrubbing.ladder": {"heads": [0]},
     "figures.attention.attention_figure": {"model": LARGER, "texts": {"a": "text"}},
     "figures.residual_stream.residual_stream_figure": {"model": LARGER, "tokens": "a text", "at": 0},
     "figures.bigrams.bigrams_figure": {"log_probs": torch.ones(5, 5)},

@@ -80,6 +80,9 @@ def test_three_rates_at_one_seed_then_the_other_seeds_at_the_chosen_one(
 ):
     monkeypatch.setattr(sys, "argv", ["population", "--record", str(tmp_path / "record.json"), "--jobs", "3"])
     population.main()
+    later = [run.name for run in population.LATER]
+    assert trained[27 : 27 + len(later)] == later and later[0] == "stream-muon-0.006-seed-0-longer"
+    del trained[27 : 27 + len(later)]
     assert len(trained) == len(set(trained)) == 9 * 3 + 9 * 4
     assert all(name.endswith("-seed-0") for name in trained[:27])
     assert sorted(trained[27:]) == sorted(
@@ -124,6 +127,9 @@ def test_a_population_from_end_to_end(monkeypatch, tmp_path, in_process, text_is
     monkeypatch.setattr(population, "KINDS", [("plain", "adamw"), ("all", "muon")])
     monkeypatch.setattr(population, "RATES", {"adamw": (1e-9, 2e-2), "muon": (1e-9, 2e-2)})
     monkeypatch.setattr(population, "SEEDS", range(2))
+    later = Run("plain", "adamw", 2e-2, 0, longer=True)
+    monkeypatch.setattr(population, "LATER", [later])
+    monkeypatch.setattr(population, "LONGER", 6)
     recipe = settings(4, windows=5)
     monkeypatch.setitem(RECIPES, "live-plain", (TransformerConfig(**MODEL.to_dict()), recipe))
     monkeypatch.setitem(RECIPES, "live-all", (ALL_PUT_BACK, recipe))
@@ -135,8 +141,9 @@ def test_a_population_from_end_to_end(monkeypatch, tmp_path, in_process, text_is
     population.main()
     runs = [Run(*kind, rate, 0) for kind in population.KINDS for rate in (1e-9, 2e-2)]
     runs += [Run(*kind, 2e-2, 1) for kind in population.KINDS]
+    assert checkpoints.load_card(later.name, out)["training"]["steps"] == 6
     assert {path.name for path in out.iterdir()} == {
-        f"{run.name}.{end}" for run in runs for end in ("json", "safetensors", "log.npz")
+        f"{run.name}.{end}" for run in [*runs, later] for end in ("json", "safetensors", "log.npz")
     }  # no state is left
     for run in runs:
         about = checkpoints.load_card(run.name, out)
