@@ -54,7 +54,8 @@ class Run(NamedTuple):
 # After the search: kinds whose best run had no induction head. Does it only take longer? Each at its rate, or near it.
 LONGER = 3000  # steps
 LATER = [
-    Run(*kind, 0, longer=True) for kind in (("stream", "muon", 6e-3), ("mlp", "muon", 3e-3), ("rotary", "muon", 3e-3))
+    Run(put_back, "muon", rate, 0, longer=True)
+    for put_back, rate in (("stream", 6e-3), ("mlp", 3e-3), ("rotary", 3e-3), ("all", 3e-3))
 ]
 
 
