@@ -51,11 +51,11 @@ class Run(NamedTuple):
         return own | ({"positions": 0.25} if self.longer and self.put_back == "stream" else {})
 
 
-# After the search: kinds whose best run had no induction head. Does it only take longer? Each at its rate, or near it.
+# Kinds whose best run of the search had no induction head: does it only take longer? Each at its rate, or near it.
 LONGER = 3000  # steps
 LATER = [
     Run(put_back, "muon", rate, 0, longer=True)
-    for put_back, rate in (("stream", 6e-3), ("mlp", 3e-3), ("rotary", 3e-3), ("all", 3e-3))
+    for put_back, rate in (("stream", 6e-3), ("rotary", 3e-3), ("mlp", 3e-3))
 ]
 
 
@@ -71,8 +71,8 @@ def main() -> None:
     with multiprocessing.get_context("spawn").Pool(options.jobs, torch.set_num_threads, (1,)) as pool:
         complete(pool, search, record, options)
         rates = {kind: chosen(search, kind, record) for kind in KINDS}
-        complete(pool, LATER, record, options)
-        complete(pool, [Run(*kind, rates[kind], seed) for seed in SEEDS[1:] for kind in KINDS], record, options)
+        seeds = [Run(*kind, rates[kind], seed) for seed in SEEDS[1:] for kind in KINDS]
+        complete(pool, [*LATER, *seeds], record, options)
     ship_models(rates, options)
     print(json.dumps({"-".join(kind): rate for kind, rate in rates.items()}, indent=1))
 
