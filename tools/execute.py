@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import os
 import re
+import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -51,7 +52,7 @@ def main() -> int:
     except CourseError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         print(
             "\nInterrupted. The chapters that ran are kept; the same command goes on with the others.", file=sys.stderr
         )
@@ -60,6 +61,8 @@ def main() -> int:
 
 async def run_chapters(root: Path, jobs: int) -> int:
     """Run the chapters that the cache lacks; 1 if one of them failed, after all have had their turn."""
+    with suppress(NotImplementedError):  # on Windows; elsewhere it wakes the loop whichever thread gets the signal
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, asyncio.current_task().cancel)
     cache = get_cache(course_site.execution_cache(root))
     waiting = [path for path in notebooks.chapters(root) if not _is_kept(cache, path)]
     waiting.sort(key=lambda path: not path.stem.startswith(LONGEST_FIRST))
@@ -83,7 +86,8 @@ async def run_chapters(root: Path, jobs: int) -> int:
                     for each in kernel:
                         with suppress(psutil.NoSuchProcess):  # it may have come to its end meanwhile
                             each.kill()
-                    await process.communicate()  # its pipe is closed before the loop is
+                    with suppress(TimeoutError):  # its pipe is closed before the loop is
+                        await asyncio.wait_for(process.communicate(), 10)
             if process.returncode:
                 failed.append(path)
                 bar.write(said.decode(errors="replace").rstrip(), file=sys.stderr)
