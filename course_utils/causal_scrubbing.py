@@ -7,7 +7,6 @@ another text, at the same position. If the explanation is whole, the model does 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -17,6 +16,7 @@ from course_utils.checked import FILLED, Rule, checked, is_integer, numbers, wit
 from course_utils.config import AnyModel, Count, Later, Tokens
 from course_utils.losses import token_losses
 from course_utils.model import Cache, Edit
+from course_utils.scores import ratio_interval
 
 # A head of the layer before, the embedding, or all of the stream.
 Part = Annotated[
@@ -29,22 +29,32 @@ Part = Annotated[
 Kept = Annotated[Mapping[Literal["q", "k", "v"], Sequence[Part]], "write e.g. {'q': ['token'], 'k': [8]}"]
 Heads = Annotated[Sequence[int], FILLED, "give the numbers of heads of one layer"]
 Order = Annotated[Int[Tensor, " batch"], within(0, below="batch"), "see partners"]
+# What comes in place of all that is not kept, made of it.
+INSTEAD = {
+    "another text": lambda rest, order: rest[order],
+    "mean": lambda rest, order: rest.mean(0, keepdim=True).expand_as(rest),
+    "zero": lambda rest, order: torch.zeros_like(rest),
+}
 Seed = Annotated[int, within(0)]
 Sums = numbers(" n", FILLED, "one sum of losses for each text")
 
 
 @checked
-def scrub(model: AnyModel, heads: Heads, kept: Kept, order: Order, layer: Later = 1) -> Edit:
+def scrub(
+    model: AnyModel, heads: Heads, kept: Kept, order: Order, layer: Later = 1,
+    instead: Literal[tuple(INSTEAD)] = "another text",
+) -> Edit:  # fmt: skip
     """An edit: some heads of a layer read the kept parts of their own text, and all else of text `order[i]`.
 
-    Of queries, keys and values each. A side that is not named keeps nothing.
+    Of queries, keys and values each. A side that is not named keeps nothing. `instead` of another text all else may be
+    its mean over the texts, or zero.
     """
 
     def edit(name: str, value: Tensor, at: int, cache: Cache) -> Tensor:
         if at == layer and name in ("q", "k", "v"):
             x = cache.resid[layer]
             own = torch.zeros_like(x) + sum(_part(cache, part, layer) for part in kept.get(name, ()))
-            value[:, heads] = model.read(own + (x - own)[order], layer, name)[:, heads]
+            value[:, heads] = model.read(own + INSTEAD[instead](x - own, order), layer, name)[:, heads]
         return value
 
     return edit
@@ -100,10 +110,7 @@ def recovered_share(whole: Sums, scrubbed: Sums, rung: Sums) -> float:
 @checked
 def share_interval(whole: Sums, scrubbed: Sums, rung: Sums, draws: Count = 1000, seed: Seed = 0) -> tuple[float, float]:
     """95 % interval of `recovered_share` when the texts, each a document, are drawn again with replacement."""
-    drawn = np.random.default_rng(seed).integers(len(whole), size=(draws, len(whole)))
-    shares = (scrubbed - rung)[drawn].sum(1) / (scrubbed - whole)[drawn].sum(1)
-    low, high = np.quantile(shares, [0.025, 0.975])
-    return float(low), float(high)
+    return ratio_interval(scrubbed - rung, scrubbed - whole, draws, seed)
 
 
 def _part(cache: Cache, part: Part, layer: int) -> Float[Tensor, "batch pos d_model"]:

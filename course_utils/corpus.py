@@ -215,6 +215,14 @@ def window_documents(ids: Ids, n_ctx: Context, start_id: int = 0) -> Int[Tensor,
     return (ids == start_id).long().cumsum(0)[_tile(ids, n_ctx - 1, start_id)] - 1
 
 
+@checked
+def middle_windows(ids: Ids, n_ctx: Context) -> Int[Tensor, "n n_ctx"]:
+    """Of `windows(ids, n_ctx)` one of each document: that in its middle."""
+    every, document = windows(ids, n_ctx), window_documents(ids, n_ctx)
+    places = [(document == number).nonzero().flatten() for number in document.unique()]
+    return every[torch.stack([each[len(each) // 2] for each in places])]
+
+
 def _tile(ids: Int[Tensor, " n_tokens"], length: int, start_id: int) -> Int[Tensor, " n"]:
     """Where windows begin that lie side by side in each document."""
     marks = (ids == start_id).nonzero().flatten().tolist()

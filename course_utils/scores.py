@@ -23,6 +23,7 @@ Pool = Annotated[Integer[Tensor, " n_pool"], FILLED, within(below="d_vocab"), "s
 Tokens = Annotated[Integer[Tensor, "n pos"], long("n"), "use windows()"]
 Pairs = Annotated[Tokens, long("pos", 2)]
 Triples = Annotated[Tokens, long("pos", 3)]
+OfEach = numbers(" n", FILLED, "one number for each document")
 Losses = Annotated[
     Float[Tensor, "n predictions"],
     long("predictions", LATE.stop),
@@ -158,7 +159,12 @@ def bootstrap(
 ) -> tuple[float, float]:
     """95 % interval of the mean of `values` when whole documents are drawn again with replacement."""
     _, index = np.unique(document, return_inverse=True)
-    sums, sizes = np.bincount(index, weights=values), np.bincount(index)
+    return ratio_interval(np.bincount(index, weights=values), np.bincount(index), draws, seed)
+
+
+@checked
+def ratio_interval(sums: OfEach, sizes: OfEach, draws: Count = 1000, seed: Seed = 0) -> tuple[float, float]:
+    """95 % interval of Σ sums / Σ sizes when the documents, one entry each, are drawn again with replacement."""
     drawn = np.random.default_rng(seed).integers(len(sums), size=(draws, len(sums)))
     low, high = np.quantile(sums[drawn].sum(1) / sizes[drawn].sum(1), [0.025, 0.975])
     return float(low), float(high)

@@ -48,10 +48,7 @@ def main() -> None:
 def of(name: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Texts [n, pos], each of a document of its own, and the positions whose predictions count: tokens seen before."""
     if name == "text":
-        ids = load_text("validation")
-        windows, document = corpus.windows(ids, 256), corpus.window_documents(ids, 256)
-        places = [(document == number).nonzero().flatten() for number in document.unique()]
-        tokens = corpus.spread(windows[torch.stack([each[len(each) // 2] for each in places])], TEXTS)
+        tokens = corpus.spread(corpus.middle_windows(load_text("validation"), 256), TEXTS)
         return tokens, successors(tokens).any(-1)
     tokens, lengths = repeated_tokens(4096, TEXTS)
     position = torch.arange(tokens.shape[1])

@@ -13,6 +13,6 @@ def frozen(model: AnyModel, x: Stream, pattern: Pattern) -> Stream:
 
 
 @checked
-def layer_output(model: AnyModel, x: Stream, pattern: Pattern, layer: Layer) -> Stream:
-    """What all heads of a layer together write when they read `x`, patterns as given."""
-    return model.write(pattern[layer] @ model.read(x, layer, "v"), layer)
+def layer_output(model: AnyModel, x: Stream, pattern: Pattern, layer: Layer, part_of: Stream | None = None) -> Stream:
+    """What all heads of a layer together write when they read `x`, patterns as given; of a part as `model.read`."""
+    return model.write(pattern[layer] @ model.read(x, layer, "v", part_of=part_of), layer)

@@ -285,7 +285,8 @@ GOOD = {
     "command": "", "d_model": 2, "rate": 0.1, "holdout": TABLE, "check_every": 1, "reason": "so", "positions": 0.5,
     "pool": ROW, "ablated": [(0, 0)], "most": 2, "kept": {"k": [1]}, "order": torch.tensor([1, 0]), "edit": None,
     "counted": TOKENS > 0, "rungs": {"a": {"k": [1]}}, "resamples": 1, "whole": [1.0, 2.0], "scrubbed": [3.0, 4.0],
-    "rung": [2.0, 3.0],
+    "rung": [2.0, 3.0], "sums": [1.0, 2.0], "sizes": [3, 4], "resid": CACHE.resid, "instead": "zero",
+    "part_of": STREAM,
     "constant": SQUARE, "apart": [1, 2], "paper": {"falls": [1, 2, 3], "alone": [1, 2], "beside": [1, 2]},
 }  # fmt: skip
 OWN = {

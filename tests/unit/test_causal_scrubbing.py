@@ -61,6 +61,15 @@ def test_each_side_keeps_its_own_parts(model, tokens):
     assert torch.allclose(run.z[1][:, head], pattern @ sides["v"], atol=1e-12)
 
 
+def test_the_mean_over_texts_or_zero_in_place_of_another_text(model, tokens):
+    x = model.run_with_cache(tokens)[1].resid[1]
+    for instead, rest in (("mean", x - model.embed(tokens)), ("zero", None)):
+        kept = {"v": ["token"]}
+        _, run = model.run_with_cache(tokens, scrub(model, [2], kept, partners(5), instead=instead))
+        x_v = model.embed(tokens) + (0 if rest is None else rest.mean(0))
+        assert torch.allclose(run.z[1][:, 2], run.pattern[1][:, 2] @ x_v @ model.W_V[1, 2], atol=1e-12)
+
+
 def test_only_predictions_that_are_counted_count(model, tokens):
     counted = torch.zeros_like(tokens, dtype=torch.bool)
     counted[1, 3] = counted[4, 0] = counted[4, 9] = True  # the last position predicts nothing

@@ -1,8 +1,7 @@
 """The checkers of chapter 11: what they say to plausible mistakes, and right answers in other forms."""
 
-import pytest
 import torch
-from checker_checks import checkers_of
+from checker_checks import same_tests
 
 from course_utils.checks import ch11
 
@@ -133,19 +132,8 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize(("checker", "answer"), RIGHT)
-def test_a_right_answer_passes(checker, answer):
-    outcome = checker(answer)
-    assert outcome.status == "passed", outcome
-
-
-@pytest.mark.parametrize(("checker", "answer", "says"), MISTAKES, ids=[says[:40] for *_, says in MISTAKES])
-def test_a_mistake_is_told_what_is_wrong(checker, answer, says):
-    outcome = checker(answer)
-    assert outcome.status == "failed" and says.lower() in outcome.message.lower(), outcome
-
-
-def test_every_checker_has_three_mistakes_or_more():
-    told = [checker.__name__ for checker, *_ in MISTAKES]
-    checkers = checkers_of(ch11)
-    assert len(checkers) == 5 and all(told.count(name) >= 3 for name in checkers)
+(
+    test_a_right_answer_passes,
+    test_a_mistake_is_told_what_is_wrong,
+    test_every_checker_has_three_mistakes_or_more,
+) = same_tests(ch11, RIGHT, MISTAKES, 5)
