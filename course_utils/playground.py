@@ -25,14 +25,14 @@ def playground(draw: Callable, **controls) -> None:
         raise CourseError(f"controls for {given}", rule, "give each argument one control, by its name")
     chosen = {name: _chosen(name, control) for name, control in controls.items()}
     defaults = {name: default for name, (_, default) in chosen.items()}
-    if _somebody_watches():
+    if somebody_watches():
         _show_controls(draw, chosen)
     else:
         draw(**defaults)
         _say_how_to_run(defaults)
 
 
-def _somebody_watches() -> bool:
+def somebody_watches() -> bool:
     """Whether this cell was sent by a program that could ask its user something, as JupyterLab can.
 
     One that runs notebooks without a user (nbclient, nbval, jupyter execute) says that it can't, and may stall at

@@ -9,6 +9,7 @@ from course_utils.figures.host import HERE, Explorable, visible
 from course_utils.figures.induction_at_work import induction_at_work_figure
 from course_utils.figures.induction_lab import induction_lab
 from course_utils.figures.population import population_figure
+from course_utils.figures.predict import predict_figure
 from course_utils.figures.public_heads import public_heads_figure
 from course_utils.figures.quiz import quiz
 from course_utils.figures.residual_stream import residual_stream_figure
@@ -26,6 +27,7 @@ __all__ = [
     "induction_at_work_figure",
     "induction_lab",
     "population_figure",
+    "predict_figure",
     "public_heads_figure",
     "quiz",
     "residual_stream_figure",

@@ -149,6 +149,11 @@ def code(text: str) -> str:
     return f"<code>{html.escape(text)}</code>"
 
 
+def words(text: str) -> str:
+    """Markup of a text in which `backticks` mark code."""
+    return "".join(code(part) if i % 2 else html.escape(part) for i, part in enumerate(text.split("`")))
+
+
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> str:
     """Markup of a plain table; the cells are markup already, the first of a row names it."""
     head = "".join(f'<th scope="col">{cell}</th>' for cell in heads)

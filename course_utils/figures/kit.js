@@ -63,6 +63,9 @@ export function draw(tag, attributes = {}, ...children) {
 /** @param {string} text */
 export const code = (text) => make("code", {}, text);
 
+/** Text in which `backticks` mark code. @param {string} text */
+export const words = (text) => text.split("`").map((part, i) => (i % 2 ? code(part) : part));
+
 /** Words for those who hear the page. @param {string} text */
 export const unseen = (text) => make("span", { class: "ex-hidden" }, text);
 

@@ -1,13 +1,10 @@
 // A quiz: each answer gets its reason at once. Nothing is stored or sent.
-import { announcer, begin, code, make, unseen } from "./kit.js";
+import { announcer, begin, make, unseen, words } from "./kit.js";
 
 /**
  * @typedef {{ text: string, right: boolean, because: string }} Answer
  * @typedef {{ question: string, answers: Answer[] }} Question
  */
-
-/** Text in which `backticks` mark code. @param {string} text */
-const words = (text) => text.split("`").map((part, i) => (i % 2 ? code(part) : part));
 
 /** @param {{ model: import("./kit.js").Model, el: HTMLElement }} context */
 export function render({ model, el }) {

@@ -1,11 +1,10 @@
 """The quiz of a chapter: questions with the answers that people really give, and a reason for each."""
 
-import html
 import json
 import re
 
 from course_utils.errors import CourseError
-from course_utils.figures.host import HERE, Explorable
+from course_utils.figures.host import HERE, Explorable, words
 
 QUIZZES = HERE / "quizzes"
 
@@ -28,16 +27,10 @@ def quiz(chapter: str) -> Explorable:
 
 def _plain(question: dict) -> str:
     answers = question["answers"]
-    choices = "".join(f"<li>{_words(answer['text'])}</li>" for answer in answers)
+    choices = "".join(f"<li>{words(answer['text'])}</li>" for answer in answers)
     verdict = {True: "\N{CHECK MARK}", False: "\N{BALLOT X}"}
-    reasons = "".join(f"<li>{verdict[answer['right']]} {_words(answer['because'])}</li>" for answer in answers)
+    reasons = "".join(f"<li>{verdict[answer['right']]} {words(answer['because'])}</li>" for answer in answers)
     return (
-        f'<p class="ex-question">{_words(question["question"])}</p><ol>{choices}</ol>'
+        f'<p class="ex-question">{words(question["question"])}</p><ol>{choices}</ol>'
         f"<details><summary>Reasons</summary><ol>{reasons}</ol></details>"
     )
-
-
-def _words(text: str) -> str:
-    """Text in which `backticks` mark code."""
-    parts = enumerate(html.escape(text).split("`"))
-    return "".join(f"<code>{part}</code>" if i % 2 else part for i, part in parts)

@@ -30,6 +30,7 @@ from course_utils.config import ModelConfig, TrainConfig, TransformerConfig
 from course_utils.errors import CourseError
 from course_utils.factored import FactoredMatrix
 from course_utils.model import AttentionOnlyTransformer
+from course_utils.predict import Guess
 from course_utils.transformer import Transformer
 from tools import notebooks, workshop
 
@@ -81,8 +82,8 @@ UNDECLARED = {
         for name in (
             "attention.looks", "composition.edges", "eigenvalues.number", "formation.running_mean",
             "formation.goal_cells", "host.visible", "host.text_ids", "host.joined", "host.code", "host.table",
-            "residual_stream.contributions", "term_importance.strongest", "public_heads.successors",
-            "public_heads.patterns", "population.axis",
+            "host.words", "residual_stream.contributions", "term_importance.strongest", "public_heads.successors",
+            "public_heads.patterns", "population.axis", "predict.predict_figure",
         )
     },
     **{
@@ -92,6 +93,7 @@ UNDECLARED = {
 }  # fmt: skip
 # Arguments of which a declaration says nothing, and why.
 ANYTHING = {
+    "predict.reveal.truth": "by hand: one of the answers to its question",
     "claims.claim.value": "by hand: numbers, or tensors of them", "claims.claim.paper": "recorded as it is",
     "figures.attention.attention_figure.model": "by hand: its card is read by its name first",
     "figures.attention.attention_figure.head": "by hand: a head of this model, in three ways to write it",
@@ -316,6 +318,11 @@ OWN = {
     "figures.induction_at_work.induction_at_work_figure": {"tokens": NAMES},
     "figures.skip_trigrams.skip_trigrams_figure": {"counts": np.ones((2, 2))},
     "figures.eigenvalues.eigenvalues_figure": {"first": None},
+    "predict.predict": {
+        "key": "02.q", "question": "Which?", "choices": NAMES, "number": (0, 1), "unit": "nats", "step": 0.1,
+        "curve": ("step", "loss"), "x": (0, 1), "y": (0, 1), "cell": (NAMES, NAMES),
+    },
+    "predict.reveal": {"guess": Guess({"key": "02.q", "kind": "choices", "choices": NAMES}), "truth": "a"},
 }  # fmt: skip
 
 

@@ -39,7 +39,7 @@ CONTROLS = {"text": "import numpy", "head": (range(12), 3), "ablate": False}
 
 @pytest.fixture
 def watched(monkeypatch):
-    monkeypatch.setattr(module, "_somebody_watches", lambda: True)
+    monkeypatch.setattr(module, "somebody_watches", lambda: True)
 
 
 def test_without_anybody_it_shows_the_defaults_and_says_how_to_run_it(shown, draw, calls):
