@@ -185,7 +185,7 @@ def _cell_problems(cell) -> list[str]:
         found.append(f"is tagged {COMPARED} but holds no output: nothing would be compared")
     if ANSWERS.search(cell.source) and NOT_COMPARED not in tags:
         found.append(f"draws a figure that answers and is not tagged {NOT_COMPARED}: its data have tests of their own")
-    if _holds_claims(cell.source, alone=False):
+    if _holds_claims(cell.source, alone=False) and "hide-input" not in tags:
         found.append(f"has more than {MOST_CLAIMS} lines of claims among other code; they stand in a cell of their own")
     if CLAIMS in tags and not _holds_claims(cell.source, alone=True):
         found.append(f"is tagged {CLAIMS}, so it is folded and left out on paper, and holds other code than claims")
@@ -202,7 +202,7 @@ def _cell_problems(cell) -> list[str]:
 def _holds_claims(source: str, alone: bool) -> bool:
     """Whether a cell holds more than a few lines of claims, and nothing else (`alone`) or other code as well."""
     statements = _statements(source)
-    claims = [node for node in statements if re.match(r"claim\(|says = |del ", ast.unparse(node))]
+    claims = [node for node in statements if re.match(r"claim\(|says \+?= |del ", ast.unparse(node))]
     lines = sum(node.end_lineno - node.lineno + 1 for node in claims if not isinstance(node, ast.Delete))
     return lines > MOST_CLAIMS and (len(claims) == len(statements)) == alone
 

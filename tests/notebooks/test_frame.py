@@ -72,3 +72,17 @@ def test_the_time_told_at_the_head_is_that_of_the_parts(text):
         int, re.search(r"\*\*Time\.\*\* (\d+) minutes[^.]*?,? (\d+)\s+with\s+the\s+exercises", text).groups()
     )
     assert abs(whole - read - sum(exercise["minutes"] for exercise in exercises(text))) <= 15
+
+
+def test_each_guess_has_a_cell_and_a_name_of_its_own_and_is_shown_beside_the_truth(cells, request):
+    number = next(path.name[:2] for path in CHAPTERS if path.stem in request.node.callspec.id)
+    guesses: dict[str, str] = {}
+    for cell in cells:
+        for name in re.findall(r"^(\w+) = predict\(", cell.source, re.M):
+            [(key, _)] = re.findall(r'^\w+ = predict\(\s*"([^"]+)"((?s:.)*)\)$', cell.source, re.M)
+            assert "hide-input" in cell.metadata.get("tags", []) and key.startswith(f"{number}.predict."), key
+            assert name not in guesses and key not in guesses.values()
+            guesses[name] = key
+        assert set(re.findall(r"^reveal\((\w+),", cell.source, re.M)) <= set(guesses), "shown after it was asked for"
+    shown = re.findall(r"^reveal\((\w+),", "\n".join(cell.source for cell in cells), re.M)
+    assert set(shown) == set(guesses)
