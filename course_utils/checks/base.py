@@ -4,6 +4,7 @@ A checker is a function decorated with `exercise`, called with the reader's answ
 and otherwise which property failed, with the values. It never stops a notebook: Run All goes on.
 """
 
+import copy
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -127,6 +128,34 @@ def small_model(cfg: ModelConfig, seed: int, **louder: float) -> AttentionOnlyTr
     for name, times in louder.items():
         getattr(model, name).mul_(times)
     return model
+
+
+def disguised(model: AttentionOnlyTransformer, seed: int) -> tuple[AttentionOnlyTransformer, list[list[int]]]:
+    """A model that computes the same and shows nothing of it by its numbers; and each layer's order of heads.
+
+    Head `new` of a layer is what was head `order[layer][new]`. The stream is rotated, and in each head the dimensions
+    in which queries meet keys, and those that values pass through.
+    """
+    draw = torch.Generator().manual_seed(seed)
+
+    def rotation(*shape: int) -> Tensor:
+        return torch.linalg.qr(torch.randn(*shape, dtype=torch.float64, generator=draw)).Q.to(model.W_E)
+
+    model, cfg = copy.deepcopy(model).requires_grad_(False), model.cfg
+    order = [torch.randperm(cfg.n_heads, generator=draw).tolist() for _ in range(cfg.n_layers)]
+    for layer, heads in enumerate(order):
+        for name in ("W_Q", "W_K", "W_V", "W_O", *("smear",) * cfg.smeared_keys):
+            weight = getattr(model, name)
+            weight[layer] = weight[layer, heads]
+    stream = rotation(cfg.d_model, cfg.d_model)
+    meet, carry = (rotation(cfg.n_layers, cfg.n_heads, cfg.d_head, cfg.d_head) for _ in range(2))
+    for weight in (model.W_E, model.W_pos):
+        weight.copy_(weight @ stream)
+    for weight, inner in ((model.W_Q, meet), (model.W_K, meet), (model.W_V, carry)):
+        weight.copy_(stream.T @ weight @ inner)
+    model.W_O.copy_(carry.mT @ model.W_O @ stream)
+    model.W_U.copy_(stream.T @ model.W_U)
+    return model, order
 
 
 def drawn_tokens(d_vocab: int, shape: tuple[int, ...], seed: int) -> Tensor:

@@ -4,7 +4,19 @@ import numpy as np
 import pytest
 import torch
 
-from course_utils.checks.base import STATUSES, Outcome, Wrong, exercise, require, require_close
+from course_utils import load_model
+from course_utils.checks.base import (
+    STATUSES,
+    Outcome,
+    Wrong,
+    disguised,
+    drawn_tokens,
+    exercise,
+    require,
+    require_close,
+    small_model,
+)
+from course_utils.config import ModelConfig
 
 
 @exercise("1.1 double")
@@ -95,3 +107,28 @@ def test_what_is_not_close_is_told(got, want, words):
     with pytest.raises(Wrong) as caught:
         require_close(got, want, "it")
     assert all(word in str(caught.value) for word in words), caught.value
+
+
+@pytest.mark.parametrize("name", ["one-layer", "two-layer", "smeared keys"])
+def test_a_disguised_model_computes_the_same_by_other_numbers(name):
+    if name == "smeared keys":
+        model = small_model(ModelConfig(n_layers=1, n_heads=4, d_model=8, d_head=2, d_vocab=9, smeared_keys=True), 3)
+        model.smear[0] = torch.tensor([-2.0, 0.0, 1.0, 3.0])
+    else:
+        model = load_model(name, "cpu")
+    tokens = drawn_tokens(model.cfg.d_vocab, (2, 40), 0)
+    with torch.no_grad():
+        want, seen = model.run_with_cache(tokens)
+        other, order = disguised(model, 1)
+        got, cache = other.run_with_cache(tokens)
+    assert (got - want).abs().max() < 1e-4
+    heads = list(range(model.cfg.n_heads))
+    assert len(order) == model.cfg.n_layers and all(sorted(layer) == heads != layer for layer in order)
+    for layer, was in enumerate(order):
+        assert (cache.pattern[layer] - seen.pattern[layer][:, was]).abs().max() < 1e-4
+    for side in ("W_Q", "W_K", "W_V", "W_O"):
+        for layer, was in enumerate(order):
+            apart = (getattr(other, side)[layer] - getattr(model, side)[layer, was]).abs()
+            assert apart.mean() > getattr(model, side).abs().mean() / 2
+    assert disguised(model, 1)[1] == order != disguised(model, 2)[1]
+    assert (model(tokens) - want).abs().max() < 1e-4  # the model itself is left as it was
