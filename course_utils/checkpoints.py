@@ -27,6 +27,7 @@ from course_utils.transformer import class_of
 
 WEIGHTS = Path(__file__).parent / "weights"
 SHIPPED = ("zero-layer", "one-layer", "two-layer")
+UNSEEN = ("unseen-a", "unseen-b", "unseen-c")  # nobody says what their heads do: tools/unseen.py
 LIVE = {put_back: f"live-{put_back}" for put_back in ("norm", "biases", "mlp", "stream", "all")}  # chapter 11's
 Folder = File = Annotated[Path, Made(Path), "pass a path"]
 Name = Annotated[

@@ -124,7 +124,7 @@ def _forget(spec) -> str:
 
 def _files() -> Iterator[Finding]:
     wanted = {corpus.DATA / name: entry["sha256"] for name, entry in corpus.manifest()["files"].items()}
-    for name in (*checkpoints.SHIPPED, *checkpoints.LIVE.values()):
+    for name in (*checkpoints.SHIPPED, *checkpoints.LIVE.values(), *checkpoints.UNSEEN):
         card = checkpoints.WEIGHTS / f"{name}.json"
         digest = json.loads(card.read_text("utf-8"))["sha256"] if card.exists() else "its card is missing"
         wanted[checkpoints.WEIGHTS / f"{name}.safetensors"] = digest

@@ -44,12 +44,17 @@ def measure(model: AnyModel, n: Count = 64) -> dict:
 @checked
 def roles_by(scores: Annotated[Scores, "pass both scores that decide"]) -> dict:
     """The heads of each role, the strongest first, with the score and the threshold by which they have it."""
-    roles = {}
-    for role, (score, least) in LEAST.items():
-        found = [(value, place) for place, value in enumerate(scores[score].flatten().tolist()) if value >= least]
-        heads = [list(divmod(place, scores[score].shape[1])) for _, place in sorted(found, reverse=True)]
-        roles[role] = {"score": score, "least": least, "heads": heads}
-    return roles
+    return {
+        role: {"score": score, "least": least, "heads": [list(head) for head in heads_by(scores[score], least)]}
+        for role, (score, least) in LEAST.items()
+    }
+
+
+@checked
+def heads_by(table: Float[Tensor, "n_layers n_heads"], least: float) -> list[tuple[int, int]]:
+    """The heads, (layer, head), whose score is `least` or more, the strongest first."""
+    found = [(value, place) for place, value in enumerate(table.flatten().tolist()) if value >= least]
+    return [divmod(place, table.shape[1]) for _, place in sorted(found, reverse=True)]
 
 
 @checked

@@ -76,7 +76,7 @@ def prefix_matching_scores(
         query = (position > N[:, None]) & (position <= 2 * N[:, None])  # [batch, pos]: in the second copy
         target = successors(part) & query[:, :, None]
         pattern = model.run_with_cache(part.to(model.W_E.device), edit)[1].pattern
-        total = total + torch.einsum("lbhqk,bqk->lh", pattern, target.float().to(pattern.device))
+        total = total + torch.einsum("lbhqk,bqk->lh", pattern, target.to(pattern))
         count += query.sum().item()
     return total.cpu() / count
 

@@ -1,6 +1,7 @@
 """Wrong answers made from the right ones: does a checker refuse each?
 
     python -m tools.mutants 05        # chapter 5: its survivors, and for each exercise the share refused
+    python -m tools.mutants find      # the same of Find it yourself
     python -m tools.mutants           # all chapters
 
 A mutant is the solution of an exercise with one thing changed: an operator, a comparison, a constant, an index, an end
@@ -197,7 +198,7 @@ def survivors(path: Path, only: int | None = None) -> dict[int, tuple[list[str],
         if only in (None, number):
             listed = equivalent(path.stem).get(str(number), {})
             made = [(name, text) for name, text in mutants(solution.source) if name not in listed]
-            bar = tqdm(made, desc=f"{path.stem[:2]}.{number}", leave=False)
+            bar = tqdm(made, desc=f"{notebooks.label(path)}.{number}", leave=False)
             found[number] = [name for name, text in bar if not judge(path, text)], len(made)
     return found
 

@@ -50,6 +50,13 @@ def pages(root: Path = ROOT) -> list[Path]:
     return [_page(root, name) for name in _entries(yaml.safe_load(toc.read_text("utf-8")))]
 
 
+def label(path: Path) -> str | None:
+    """What the exercises of a page are numbered by: "7" of chapter 7, "F" of *Find it yourself*, else None."""
+    if path.name == "find_it_yourself.ipynb":
+        return "F"
+    return str(int(path.stem[:2])) if re.match(r"\d\d_", path.name) else None
+
+
 def cell_limit(root: Path = ROOT) -> int:
     """Seconds after which a cell is taken to hang: for the site, for the numbers, and in the tests."""
     return yaml.safe_load((root / "_config.yml").read_text("utf-8"))["execute"]["timeout"]

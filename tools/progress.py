@@ -25,7 +25,7 @@ class Exercise:
 @dataclass(frozen=True)
 class Chapter:
     path: Path
-    number: int
+    number: str  # by which its exercises are numbered: "7", or "F"
     title: str
     minutes: int  # to read and run
     exercises: tuple[Exercise, ...]
@@ -35,7 +35,7 @@ def read_chapter(path: Path) -> Chapter:
     """What a chapter says of itself: its title, how long it takes, its exercises."""
     cells = nbformat.read(path, as_version=4).cells if path.suffix == ".ipynb" else [None]
     sources = [cell.source for cell in cells if cell.cell_type == "markdown"] if cells[0] else [path.read_text("utf-8")]
-    text, number = "\n\n".join(sources), int(path.stem[:2])
+    text, number = "\n\n".join(sources), notebooks.label(path)
     time = TIME.search(text)
     return Chapter(
         path,
@@ -47,8 +47,8 @@ def read_chapter(path: Path) -> Chapter:
 
 
 def chapters(root: Path = notebooks.ROOT) -> list[Chapter]:
-    """The numbered chapters, in reading order."""
-    return [read_chapter(path) for path in notebooks.pages(root) if re.match(r"\d\d_", path.name)]
+    """The pages with a number, in reading order: the chapters, and *Find it yourself*."""
+    return [read_chapter(path) for path in notebooks.pages(root) if notebooks.label(path)]
 
 
 def table(chapters: list[Chapter], passed: dict[str, str]) -> str:
@@ -57,7 +57,7 @@ def table(chapters: list[Chapter], passed: dict[str, str]) -> str:
     for chapter in (chapter for chapter in chapters if chapter.exercises):
         here = [exercise.name in passed for exercise in chapter.exercises]
         done, total = done + sum(here), total + len(here)
-        lines.append(f"{chapter.number:2}  {chapter.title}: {sum(here)} of {len(here)}")
+        lines.append(f"{chapter.number:>2}  {chapter.title}: {sum(here)} of {len(here)}")
         for exercise in chapter.exercises:
             day = passed.get(exercise.name, "")
             mark = f"✓ {day}" if day else "○"

@@ -185,7 +185,7 @@ def test_a_small_runs_log_fits_its_recipe_and_the_story(name):
 
 def test_every_folder_of_weights_has_only_what_it_documents():
     names = {path.name for path in checkpoints.WEIGHTS.iterdir()}
-    models = (*checkpoints.SHIPPED, *checkpoints.LIVE.values())
+    models = (*checkpoints.SHIPPED, *checkpoints.LIVE.values(), *checkpoints.UNSEEN)
     wanted = {f"{name}.{end}" for name in models for end in ("json", "safetensors")}
     logs = {f"{name}.log.npz" for name in ("one-layer", "two-layer", *SMALL_LOGS)}
     assert names == wanted | logs | {"README.md"}

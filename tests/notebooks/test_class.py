@@ -52,7 +52,7 @@ def test_a_students_notebook_runs_unsolved(path, tmp_path):
     progress.write_text(json.dumps({"passed": {}}))
     (done,) = run_all(student, [tmp_path / "class"], **{kept.VARIABLE: str(progress)})
     exercises = [cell for cell in student.cells if "exercise" in cell.metadata.get("tags", [])]
-    number = int(path.stem[:2])
+    number = notebooks.label(path)
     assert outcomes(done) == [f"○ Exercise {number}.{n}: not attempted" for n in range(1, len(exercises) + 1)]
     assert json.loads(progress.read_text()) == {"passed": {}}
 

@@ -312,6 +312,7 @@ OWN = {
     "figures.attention.attention_figure": {"model": LARGER, "texts": {"a": "text"}},
     "figures.residual_stream.residual_stream_figure": {"model": LARGER, "tokens": "a text", "at": 0},
     "figures.bigrams.bigrams_figure": {"log_probs": torch.ones(5, 5)},
+    "roles.heads_by": {"table": torch.tensor([[0.1, 0.5]]), "least": 0.3},
     "figures.composition.composition_figure": {"baseline": 0.1, "least": 0.1},
     "figures.term_importance.term_importance_figure": {"losses": [4, 3, 2, 1]},
     "figures.formation.formation_figure": {"tokens": {"a": NAMES}},

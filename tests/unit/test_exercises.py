@@ -3,7 +3,7 @@
 import pytest
 
 from tools.mutants import exercises, run
-from tools.notebooks import chapters
+from tools.notebooks import chapters, label
 
 CHAPTERS = [path for path in chapters() if exercises(path)]
 EXERCISES = [
@@ -28,4 +28,4 @@ def test_a_stub_is_not_attempted(path, number, stub, check, solution):
 @pytest.mark.parametrize("path, number, stub, check, solution", EXERCISES)
 def test_the_chapters_solution_passes(path, number, stub, check, solution):
     outcome = run(path, solution.source)
-    assert (outcome.status, outcome.exercise) == ("passed", f"Exercise {int(path.stem[:2])}.{number}")
+    assert (outcome.status, outcome.exercise) == ("passed", f"Exercise {label(path)}.{number}")

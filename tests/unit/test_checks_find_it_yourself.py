@@ -1,0 +1,198 @@
+"""Checkers of *Find it yourself*: right claims with right evidence pass, likely slips are named."""
+
+import functools
+
+import pytest
+import torch
+from checker_checks import same_tests
+
+from course_utils import CourseError, load_model, load_text, windows
+from course_utils.checkpoints import UNSEEN
+from course_utils.checks import find_it_yourself as check
+from course_utils.corpus import spread
+from course_utils.interventions import ablate
+from course_utils.scores import prefix_matching_scores, repeated_tokens
+from tools.mutants import exercises, run
+from tools.notebooks import chapters
+
+[PAGE] = [path for path in chapters() if path.stem == "find_it_yourself"]
+
+
+@functools.cache
+def solution(number: int):
+    """The page's own function."""
+    source = exercises(PAGE)[number - 1][2].source.splitlines()
+    return run(PAGE, "\n".join([*source[:-1], source[-1].split("(")[1].rstrip(")")]))
+
+
+ANSWERED = {}
+
+
+def answered(number: int, model) -> dict:
+    """The page's answer for a model, worked out once."""
+    key = number, model.W_Q[:, 0].sum().item()
+    if key not in ANSWERED:
+        ANSWERED[key] = solution(number)(model)
+    return dict(ANSWERED[key])
+
+
+def but(number: int, **changes):
+    """The page's answer with some entries changed: each by a function of the model and of the whole answer."""
+
+    def answer(model):
+        got = answered(number, model)
+        return got | {key: change(model, got) for key, change in changes.items()}
+
+    return answer
+
+
+def without(number: int, key: str):
+    return lambda model: {name: value for name, value in answered(number, model).items() if name != key}
+
+
+def on_text(model, got):
+    return spread(windows(load_text("validation", model.cfg.d_vocab), model.cfg.n_ctx), 64)
+
+
+def first_query_too(model, got):
+    return model.run_with_cache(got["tokens"])[1].pattern.diagonal(-1, -2, -1).mean((1, -1))
+
+
+def on_repeats(shortest, longest):
+    """Exercise 2 on repeats of other lengths."""
+
+    def answer(model):
+        got = answered(2, model)
+        got["tokens"], got["lengths"] = repeated_tokens(model.cfg.d_vocab, 64, shortest, longest)
+        return got
+
+    return answer
+
+
+def same_token(model, got):
+    place, N = torch.arange(got["tokens"].shape[1]), got["lengths"][:, None]
+    second = ((place > N) & (place <= 2 * N))[:, :, None]
+    earlier = (got["tokens"][:, :, None] == got["tokens"][:, None]).tril(-1) & second
+    pattern = model.run_with_cache(got["tokens"])[1].pattern
+    return (pattern * earlier[:, None]).sum((1, 3, 4)) / second.sum()
+
+
+def head_taken_out(model, got):
+    later = (1, int(prefix_matching_scores(model, 32)[1].argmax()))
+    return [prefix_matching_scores(model, 32, edit=ablate([(0, head)]))[later].item() for head in range(4)]
+
+
+def resting(model, got):
+    """The head that matches least, however short the repeats."""
+    return divmod(int(prefix_matching_scores(model, 64, 2, 2).argmin()), model.cfg.n_heads)
+
+
+def bet(low, high, before=None):
+    """Exercise 4: the same interval for each path."""
+
+    def answer(model, bench):
+        if before:
+            before(model, bench)
+        for path in bench.paths:
+            bench.commit(path, low, high)
+        return [bench.cut(path) for path in bench.paths]
+
+    return answer
+
+
+def only_one(model, bench):
+    bench.commit(bench.paths[0], 2.9, 3.3)
+    return [bench.cut(bench.paths[0])]
+
+
+@functools.cache
+def case_files() -> dict:
+    return solution(6)()
+
+
+def files(**changes):
+    """Exercise 6 with entries of every file changed."""
+    return lambda: {
+        name: file | {key: change(file, name) for key, change in changes.items()} for name, file in case_files().items()
+    }
+
+
+def weak_evidence(file, name):
+    model = load_model(name, "cpu")
+    return file["evidence"] | {"whole": prefix_matching_scores(model, 64, 2, 2).max().item()}
+
+
+MISTAKES = [
+    (check.look_back, without(1, "control"), "'control' is missing"),
+    (check.look_back, but(1, tokens=on_text), "at random"),
+    (check.look_back, but(1, tokens=lambda model, got: got["tokens"][:8]), "too few"),
+    (check.look_back, but(1, tokens=lambda model, got: got["tokens"][:, 1:]), "start token"),
+    (check.look_back, but(1, scores=first_query_too), "Query 1"),
+    (check.look_back, but(1, control=lambda model, got: got["scores"]), "the score itself"),
+    (check.look_back, but(1, scores=lambda model, got: got["control"]), "two before"),
+    (check.look_back, but(1, heads=lambda model, got: [head[::-1] for head in got["heads"]]), "the other way round"),
+    (check.look_back, but(1, heads=lambda model, got: []), "isn't there"),
+    (check.look_back, but(1, heads=lambda model, got: [*got["heads"], (0, 0), (0, 1)]), "doesn't look one back"),
+    (check.match_prefix, on_repeats(5, 60), "too short"),
+    (check.match_prefix, on_repeats(50, 50), "so far back"),
+    (check.match_prefix, but(2, control_tokens=lambda model, got: got["tokens"]), "nothing should be there"),
+    (check.match_prefix, but(2, control=lambda model, got: got["scores"]), "run the control's tokens"),
+    (check.match_prefix, but(2, scores=same_token), "the earlier occurrence itself"),
+    (check.match_prefix, but(2, heads=lambda model, got: [(0, 0), (1, 0)]), "doesn't match the prefix"),
+    (check.feed, but(3, K=lambda model, got: got["Q"], Q=lambda model, got: got["K"]), "to the other side"),
+    (check.feed, but(3, K=head_taken_out), "is taken out"),
+    (check.feed, but(3, K=lambda model, got: [got["whole"] - left for left in got["K"]]), "that is left"),
+    (check.feed, but(3, path=lambda model, got: None), "is above the line"),
+    (
+        check.feed,
+        but(3, path=lambda model, got: got["path"] and (got["path"][1], got["path"][0], "K")),
+        "(earlier, later)",
+    ),
+    (check.feed, but(3, path=lambda model, got: got["path"] and (*got["path"][:2], "Q")), "the side isn't"),
+    (check.feed, but(3, path=lambda model, got: got["path"] or ((0, 0), (1, 0), "K")), "that isn't there"),
+    (check.predict_the_cut, lambda model, bench: [bench.cut(path) for path in bench.paths], "comes before its result"),
+    (check.predict_the_cut, bet(-1, 5), "can hardly fail"),
+    (check.predict_the_cut, bet(-0.1, 0.1), "outside of"),
+    (check.predict_the_cut, bet(0.1, -0.1), "the lower end comes first"),
+    (check.predict_the_cut, only_one, "no prediction for"),
+    (
+        check.predict_the_cut,
+        bet(0, 0.2, lambda model, bench: model.run_with_cache(bench.tokens, ablate([(1, 0)]))),
+        "that is looking",
+    ),
+    (check.fooled, but(5, head=resting), "deceives nobody"),
+    (
+        check.fooled,
+        but(5, head=lambda model, got: divmod(int(prefix_matching_scores(model).argmax()), 4)),
+        "does match",
+    ),
+    (check.fooled, but(5, short=lambda model, got: repeated_tokens(1024, 64, 50, 50)[0]), "are a good test"),
+    (check.fooled, but(5, short=lambda model, got: repeated_tokens(1024, 64, 2, 3)[0]), "stands there twice"),
+    (check.fooled, but(5, strict=lambda model, got: got["weak"]), "long repeats"),
+    (check.case_files, lambda: {}, "one file for each"),
+    (check.case_files, files(evidence=weak_evidence), "short repeats"),
+    (check.case_files, files(path=lambda file, name: None), "is not the path"),
+    (check.case_files, files(induction=lambda file, name: []), "isn't there"),
+    (check.case_files, files(evidence=lambda file, name: {"whole": 0.5}), "'without' is missing"),
+]
+CHECKERS = [check.look_back, check.match_prefix, check.feed, check.predict_the_cut, check.fooled, check.case_files]
+RIGHT = [
+    (checker, lambda *given, number=number: solution(number)(*given)) for number, checker in enumerate(CHECKERS, 1)
+]
+
+(
+    test_a_right_answer_passes,
+    test_a_mistake_is_told_what_is_wrong,
+    test_every_checker_has_three_mistakes_or_more,
+) = same_tests(check, RIGHT, MISTAKES, 6)
+
+
+def test_a_bench_wants_one_prediction_and_wants_it_first():
+    path = ((0, 0), (1, 0), "K")
+    bench = check.Bench(load_model(UNSEEN[0], "cpu"), [path])
+    with pytest.raises(CourseError, match="a prediction comes before its result"):
+        bench.cut(path)
+    bench.commit(path, -10, 10)
+    with pytest.raises(CourseError, match="a second prediction"):
+        bench.commit(path, 0, 1)
+    assert -10 < bench.cut(path) == bench.measured[path] < 10
