@@ -31,6 +31,7 @@ from course_utils.errors import CourseError
 from course_utils.factored import FactoredMatrix
 from course_utils.model import AttentionOnlyTransformer
 from course_utils.predict import Guess
+from course_utils.repeats import RepeatsConfig
 from course_utils.transformer import Transformer
 from tools import notebooks, workshop
 
@@ -73,6 +74,8 @@ UNDECLARED = {
         f"training.{name}": "runs inside a training step"
         for name in ("HeadMuon.step", "Optimiser.step", "orthogonalise", "sample_windows")
     },
+    "repeats.RepeatsConfig.to_dict": "takes nothing of the reader's", "repeats.clamp": "a part of a run of training",
+    "repeats.losses": "the same", "repeats.by_copy": "the same", "repeats.head_scores": "the same",
     **{
         name: "a part of a run of training"
         for name in ("training.Optimiser.load", "training.make_card", "formation.Log.save", "formation.Meter.measure")
@@ -288,7 +291,7 @@ GOOD = {
     "pool": ROW, "ablated": [(0, 0)], "most": 2, "kept": {"k": [1]}, "order": torch.tensor([1, 0]), "edit": None,
     "counted": TOKENS > 0, "rungs": {"a": {"k": [1]}}, "resamples": 1, "whole": [1.0, 2.0], "scrubbed": [3.0, 4.0],
     "rung": [2.0, 3.0], "sums": [1.0, 2.0], "sizes": [3, 4], "resid": CACHE.resid, "instead": "zero",
-    "part_of": STREAM,
+    "part_of": STREAM, "settings": RepeatsConfig(),
     "constant": SQUARE, "apart": [1, 2], "paper": {"falls": [1, 2, 3], "alone": [1, 2], "beside": [1, 2]},
 }  # fmt: skip
 OWN = {
@@ -297,6 +300,8 @@ OWN = {
     "circuits.composition.composition_scores": {"layer": 1},
     "circuits.positivity.positivity": {"eigenvalues": ROW + 0.5},
     "circuits.qk_ov.centre": {"values": STREAM}, "circuits.kronecker.through_head": {"pattern": CACHE.pattern[0, :, 0]},
+    **{f"repeats.{name}": {"stream": 1} for name in ("uniform", "sequences")},
+    "repeats.train_on_repeats": {"steps": 1, "every": 1, "stop": True},
     "continuations.continue_greedily": {"steps": 1}, "transformer.fold_norms": {"model": PUT_BACK},
     "formation.snapshot_steps": {"steps": 1}, "training.train_on_bigrams": {"steps": 1},
     "model.AttentionOnlyTransformer.init": {"cfg": MODEL.cfg}, "transformer.class_of": {"cfg": MODEL.cfg},
