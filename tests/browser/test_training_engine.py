@@ -54,10 +54,13 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def numbers(visit, folder):
-    """A page that has the modules."""
-    return visit(folder.as_uri()).open("numbers.html")
+@pytest.fixture(scope="module")
+def numbers(browser, folder):
+    """A page that has the modules, for all tests."""
+    page = browser.new_page()
+    page.goto(f"{folder.as_uri()}/numbers.html")
+    yield page
+    page.close()
 
 
 @pytest.fixture(params=KINDS)
