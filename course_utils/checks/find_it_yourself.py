@@ -71,7 +71,7 @@ def look_back(answer) -> str:
         scores, control = (_back(patterns, by) for by in (1, 2))
         told = {
             "These are the scores with heads and layers swapped: the table is [layer, head].": scores.mT,
-            "Query 1 is among them, whose token before is the start token, on which heads rest: begin with query 2.": (
+            "Query 1 is among them. One before it is the start token, on which heads rest: begin with query 2.": (
                 patterns.diagonal(-1, -2, -1).mean((-1, -2))
             ),
             "This is the attention to the token itself.": _back(patterns, 0),
