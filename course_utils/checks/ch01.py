@@ -1,15 +1,20 @@
 """Exercises of chapter 1, "The residual stream".
 
-Each checker draws a small random model (in 64-bit numbers), works out the answer by itself, and compares.
+Each checker works out the answer by itself and compares: on a small random model (in 64-bit numbers), and where the
+exercise ends in a finding also on the trained one and on the same in disguise.
 """
 
 import copy
+from collections.abc import Iterator
 
 import torch
+from torch import Tensor
 
+from course_utils.checkpoints import load_model
 from course_utils.checks.base import (
     Wrong,
     close,
+    disguised,
     drawn_tokens,
     exercise,
     normal,
@@ -19,8 +24,11 @@ from course_utils.checks.base import (
     require_shape,
     small_model,
 )
+from course_utils.circuits import W_OV, centre
 from course_utils.config import ModelConfig
-from course_utils.factored import FactoredMatrix
+from course_utils.corpus import load_text, spread, windows
+from course_utils.interventions import run_without
+from course_utils.model import AttentionOnlyTransformer, Cache
 
 # All sizes differ, so that no shape is right by chance.
 SMALL = ModelConfig(n_layers=2, n_heads=3, d_model=10, d_head=4, d_vocab=17, n_ctx=9)
@@ -56,71 +64,90 @@ def shapes(answer) -> str:
 
 
 @exercise("Exercise 1.2")
-def side_by_side(answer) -> str:
-    H, P, D, M = 3, 5, 4, 10
-    z, W_O = normal((H, P, D), 0), normal((H, D, M), 1)
-    got = answer(z, W_O)
-    require(isinstance(got, tuple | list) and len(got) == 2, "Return two matrices: the z of all heads, and all W_O.")
-    z_all, W_all = got
-    require_shape(z_all, (P, H * D), "The z of all heads, side by side,", "One row per position, the heads in a row.")
-    require_shape(W_all, (H * D, M), "All W_O together", "The heads' W_O stand below one another.")
-    want = sum(z[h] @ W_O[h] for h in range(H))
-    hint = "Block h of the columns of the first must meet block h of the rows of the second."
-    if not close(z_all, z.permute(1, 0, 2).reshape(P, H * D)) and close(z_all, z.reshape(P, H * D)):
-        raise Wrong("z.reshape mixes heads with positions: bring the axes to [pos, head, d_head] first.")
-    require_close(z_all @ W_all, want, "The product of the two", EXACT, hint)
-    return "One product, the same sum."
+def logit_parts(answer, gain) -> str:
+    model, tokens = small_model(SMALL, 2), drawn_tokens(SMALL.d_vocab, (1, 7), 3)
+    position, token = 4, 11
+    logits, cache = model.run_with_cache(tokens)
+    parts = _parts(cache)[:, 0]
+    want = parts[:, position] @ model.W_U[:, token]
+    got = answer(model, tokens, position, token)
+    hint = "The embedding first, then the heads: 0.0, 0.1, …, 1.0, …"
+    require_shape(got, tuple(want.shape), "The list of parts", hint)
+    if close(got[0], cache.resid[-1][0, position] @ model.W_U[:, token]):
+        raise Wrong("The first part is the whole logit: take the stream before layer 0, cache.resid[0].")
+    slips = {
+        "These parts are of the logit of the token that stands at the position: use the token given.":
+        parts[:, position] @ model.W_U[:, tokens[0, position]],
+        "You took the mean over the vocabulary off. That is right for comparing parts, but these sum to the logit less "
+        "its mean: here take the column of W_U as it is.": parts[:, position] @ centre(model.W_U, dim=1)[:, token],
+        "These parts are those of the position before the one given.": parts[:, position - 1] @ model.W_U[:, token],
+        "These parts are those of the position after the one given.": parts[:, position + 1] @ model.W_U[:, token],
+        "These parts are those of the last position: use the position given.": parts[:, -1] @ model.W_U[:, token],
+    }  # fmt: skip
+    _not_one_of(got, want, slips)
+    total, logit = float(torch.as_tensor(got).sum()), logits[0, position, token].item()
+    require(abs(total - logit) < EXACT, f"The parts sum to {total:.4g}, but the logit is {logit:.4g}. {hint}")
+    require_close(got, want, "The list of parts", EXACT, hint)
+
+    for name, model, tokens in _models(3):
+        _, cache = model.run_with_cache(tokens)
+        want, added = _gain(model, cache, tokens), _direct(model, cache, tokens)
+        got = gain(model, tokens.clone())
+        what = f"The gain of the heads of {name}"
+        require_shape(got, tuple(want.shape), what, "A number for each head: [n_layers, n_heads].")
+        plain = centre(model.W_U, dim=1).T[tokens[:, 2:]] - centre(model.W_U, dim=1).T[tokens[:, 1:-1]]
+        slips = {
+            "That is without the control: take off what the head adds to the other window's token.": added,
+            "That is the control alone.": added - want,
+            "The sign is the other way: the right token's first, then less the other window's.": -want,
+            "The prediction at position 0 is in the mean: leave it out.": _gain(model, cache, tokens, first=0),
+            "The control should be another window's next token, not the token that stands there.": _mean(
+                cache, plain, 1
+            ),
+            "The control is the window behind: take the one before, tokens.roll(1, dims=0).": _gain(
+                model, cache, tokens, roll=-1
+            ),
+        }
+        _not_one_of(got, want, slips)
+        require_close(got, want, what, 1e-6, "Mean over windows and positions of right token less the other's.")
+    best, first = (divmod(int(each.argmax()), model.cfg.n_heads) for each in _of_trained(_gain, _direct))
+    return f"The trained model's largest gain is that of {_head(best)}; without the control it would be {_head(first)}."
 
 
 @exercise("Exercise 1.3")
-def logit_parts(answer) -> str:
-    model, tokens = small_model(SMALL, 2), drawn_tokens(SMALL.d_vocab, (1, 7), 3)
-    position, token = 4, 11
-    got = answer(model, tokens, position, token)
-    logits, cache = model.run_with_cache(tokens)
-    column = model.W_U[:, token]
-    heads = [cache.head_out(layer, h)[0, position] for layer in range(2) for h in range(SMALL.n_heads)]
-    want = torch.stack([cache.resid[0][0, position] @ column, *(out @ column for out in heads)])
-    hint = "The embedding first, then the heads: 0.0, 0.1, …, 1.0, …"
-    require_shape(got, tuple(want.shape), "The list of parts", hint)
-    logit = logits[0, position, token].item()
-    if close(got[0], cache.resid[-1][0, position] @ column):
-        raise Wrong("The first part is the whole logit: take the stream before layer 0, cache.resid[0].")
-    if close(got[0], cache.resid[0][0, position] @ model.W_U[:, tokens[0, position]]):
-        raise Wrong("These parts are of the logit of the token that stands at the position: use the token given.")
-    total = float(torch.as_tensor(got).sum())
-    require(abs(total - logit) < EXACT, f"The parts sum to {total:.4g}, but the logit is {logit:.4g}. {hint}")
-    require_close(got, want, "The list of parts", EXACT, hint)
-    return f"The {len(want)} parts sum to the logit."
+def through_others(answer) -> str:
+    for name, model, tokens in _models(4):
+        _, cache = model.run_with_cache(tokens)
+        direct = _direct(model, cache, tokens)
+        total = _total(model, cache, tokens)
+        want = total - direct
+        got = answer(model, tokens.clone())
+        what = f"What the heads of {name} do through others"
+        require_shape(got, tuple(want.shape), what, "A number for each head: [n_layers, n_heads].")
+        raw = _total(model, cache, tokens, centred=False) - _direct(model, cache, tokens, centred=False)
+        first = _total(model, cache, tokens, first=0) - _direct(model, cache, tokens, first=0)
+        slips = {
+            "That is the whole effect of taking the head out: take its own, direct part off.": total,
+            "That is the direct part.": direct,
+            "The sign is the other way: the model's logit less that of the model without the head.": -want,
+            "You add the direct part to the whole effect: take it off.": total + direct,
+            "The logits are not centred: a head that moves all of them alike has changed nothing.": raw,
+            "The prediction at position 0 is in the mean: leave it out.": first,
+        }
+        _not_one_of(got, want, slips)
+        last = torch.as_tensor(got)[-1].abs().max()
+        require(last < 1e-6, f"In {name} a head of the last layer has {last:.4g} through others, expected 0: nobody "
+                "reads after it but the unembedding. Compare the same predictions and the same centring.")  # fmt: skip
+        require_close(got, want, what, 1e-6)
+    whole, direct = _of_trained(_total, _direct)
+    best = divmod(int((whole - direct)[0].argmax()), model.cfg.n_heads)
+    return (
+        f"In the trained model {_head(best)} does most by way of layer 1, where its direct part is {direct[best]:.2f}."
+    )
 
 
 @exercise("Exercise 1.4")
-def virtual_weights(answer) -> str:
-    model, writer, reader = small_model(SMALL, 4), 1, 2
-    got = answer(model, writer, reader)
-    W_V, W_O = model.W_V[0, writer], model.W_O[0, writer]
-    want = W_V @ W_O @ model.W_K[1, reader]
-    require_given(got)
-    dense = got.AB if isinstance(got, FactoredMatrix) else torch.as_tensor(got)
-    mistakes = {
-        "the queries of the reader: use W_K": W_V @ W_O @ model.W_Q[1, reader],
-        "the values of the reader: use W_K": W_V @ W_O @ model.W_V[1, reader],
-        "the heads the other way round: `writer` is in layer 0": model.W_V[0, reader] @ model.W_O[0, reader]
-        @ model.W_K[1, writer],
-        "W_O and W_K alone, from inside the writer: begin at the stream, with W_V": W_O @ model.W_K[1, reader],
-    }  # fmt: skip
-    for what, wrong in mistakes.items():
-        require(not close(dense, wrong), f"These are virtual weights into another place, {what}.")
-    if close(dense, want.T):
-        raise Wrong("This is the transpose: the paper's order for columns. We multiply rows, so reading comes last.")
-    require_shape(dense, tuple(want.shape), "The product", "From the stream (d_model) to a key (d_head).")
-    require_close(dense, want, "The product", EXACT, "In rows, what happens first stands first.")
-    require(isinstance(got, FactoredMatrix), "The values are right. Now keep the product factored: W_OV(…) @ …")
-    return f"{got.shape[0]} × {got.shape[1]}, and never multiplied out."
-
-
-@exercise("Exercise 1.5")
-def change_basis(answer) -> str:
+def change_basis(answer, promote) -> str:
     model, tokens = small_model(SMALL, 5), drawn_tokens(SMALL.d_vocab, (1, 7), 6)
     before = copy.deepcopy(model.state_dict())
     M = normal((SMALL.d_model, SMALL.d_model), 7)  # invertible, far from orthogonal
@@ -138,10 +165,30 @@ def change_basis(answer) -> str:
         raise Wrong(f"The attention patterns of layer 0 are no longer the same. {why}")
     require_close(new.resid, old.resid @ M, "The stream", 1e-6, "Check W_V (reads) and W_O (writes).")
     require_close(got, want, "A logit", 1e-6, "The streams agree, so it is W_U, which reads. " + hint)
-    return "Another stream, the same function."
+
+    for name, model, tokens in _models(5):
+        names = [f"0.{writer}" for writer in range(model.cfg.n_heads)]
+        before = _into_keys(model)
+        for writer in (before.amax(dim=1).argmin().item(), 0):  # the one that is least heard, and another
+            M = promote(model, writer)
+            size = model.cfg.d_model
+            require_shape(M, (size, size), "M", "A map of the stream to itself.")
+            M = torch.as_tensor(M).to(model.W_E)
+            require(bool(M.isfinite().all()) and torch.linalg.cond(M) < 1e6,
+                    f"Your M for head {names[writer]} of {name} can't be undone: a direction is lost.")  # fmt: skip
+            if close(M @ M.T, torch.eye(size) * (M @ M.T)[0, 0].item(), 1e-6):
+                raise Wrong("Your M is a rotation, times a number: it changes no angle, and no strength. Stretch it.")
+            other = _changed(model, M)
+            require_close(other(tokens), model(tokens), "A logit", 1e-6, "M must leave the function as it is.")
+            after = _into_keys(other).amax(dim=1)
+            best = int(after.argmax())
+            require(best == writer, f"In {name} the strongest pair begins at head {names[best]} ({after[best]:.2f}), "
+                    f"expected {names[writer]} ({after[writer]:.2f}). What a head writes is divided by its own size, "
+                    "and what is read by the reader's: which directions should shrink?")  # fmt: skip
+    return "Another stream, the same function; and any head you like is the one most listened to, by that measure."
 
 
-@exercise("Exercise 1.6")
+@exercise("Exercise 1.5")
 def fold_biases(answer) -> str:
     d_model, d_head, pos = 5, 3, 4
     W_V, W_O = normal((d_model, d_head), 8), normal((d_head, d_model), 9)
@@ -164,3 +211,85 @@ def fold_biases(answer) -> str:
         raise Wrong("b_O is missing: carry the one through the head's last dimension, and let W_O read it there.")
     require_close(added[:, :-1], want, "What the head adds", EXACT, "It should be pattern @ (x W_V + b_V) W_O + b_O.")
     return "No bias left, and the same head."
+
+
+def _models(seed: int) -> Iterator[tuple[str, AttentionOnlyTransformer, Tensor]]:
+    """A small model, the trained one, and the same in disguise, all in 64 bits, each with tokens to run it on."""
+    yield "a small model", small_model(SMALL, seed), drawn_tokens(SMALL.d_vocab, (3, 8), seed)
+    trained, text = load_model("two-layer", "cpu").double(), spread(windows(load_text("validation"), 256), 3)[:, :64]
+    yield "the trained model", trained, text
+    yield "another trained model", disguised(trained, seed)[0], text
+
+
+def _of_trained(*measures) -> list[Tensor]:
+    """What some measures say of the trained model."""
+    _, model, tokens = list(_models(0))[1]
+    _, cache = model.run_with_cache(tokens)
+    return [measure(model, cache, tokens) for measure in measures]
+
+
+def _not_one_of(got, want: Tensor, slips: dict[str, Tensor]) -> None:
+    """Raise Wrong with the name of the slip that gives what was returned."""
+    for message, wrong in slips.items():
+        if close(got, wrong) and not close(want, wrong):
+            raise Wrong(message)
+
+
+def _head(place: tuple[int, int]) -> str:
+    return f"head {place[0]}.{place[1]}"
+
+
+def _parts(cache: Cache) -> Tensor:
+    """What each part wrote [part, batch, pos, d_model]: the embedding, then every head."""
+    layers, heads = len(cache.z), cache.z.shape[2]
+    written = [cache.head_out(layer, head) for layer in range(layers) for head in range(heads)]
+    return torch.stack([cache.resid[0], *written])
+
+
+def _mean(cache: Cache, columns: Tensor, first: int) -> Tensor:
+    """Mean over predictions of what each head adds along a column of W_U, one for each prediction."""
+    added = (_parts(cache)[1:, :, first:-1] * columns).sum(dim=-1).mean(dim=(1, 2))
+    return added.view(len(cache.z), -1)
+
+
+def _direct(model: AttentionOnlyTransformer, cache: Cache, tokens: Tensor, first: int = 1, centred=True) -> Tensor:
+    """What each head adds to the right token's logit, on the mean."""
+    W_U = centre(model.W_U, dim=1) if centred else model.W_U
+    return _mean(cache, W_U.T[tokens[:, first + 1 :]], first)
+
+
+def _gain(model: AttentionOnlyTransformer, cache: Cache, tokens: Tensor, first: int = 1, roll: int = 1) -> Tensor:
+    """The same, less what it adds to the logit of the token that comes next in another window."""
+    columns = model.W_U.T[tokens[:, first + 1 :]] - model.W_U.T[tokens.roll(roll, dims=0)[:, first + 1 :]]
+    return _mean(cache, columns, first)
+
+
+def _total(model: AttentionOnlyTransformer, cache: Cache, tokens: Tensor, first: int = 1, centred=True) -> Tensor:
+    """How far the right token's logit falls, on the mean, when a head is taken out."""
+    whole = model.unembed(cache.resid[-1])
+
+    def right(logits: Tensor) -> Tensor:
+        logits = centre(logits, dim=-1) if centred else logits
+        return logits[:, first:-1].gather(2, tokens[:, first + 1 :, None]).mean()
+
+    layers, heads = range(model.cfg.n_layers), range(model.cfg.n_heads)
+    return torch.stack(
+        [torch.stack([right(whole) - right(run_without(model, tokens, [(at, h)])[0]) for h in heads]) for at in layers]
+    )
+
+
+def _changed(model: AttentionOnlyTransformer, M: Tensor) -> AttentionOnlyTransformer:
+    """The same function with a stream that is the old one times M."""
+    changed, back = copy.deepcopy(model), torch.linalg.inv(M)
+    for writes in (changed.W_E, changed.W_pos, changed.W_O):
+        writes.copy_(writes @ M)
+    for reads in (changed.W_Q, changed.W_K, changed.W_V, changed.W_U):
+        reads.copy_(back @ reads)
+    return changed
+
+
+def _into_keys(model: AttentionOnlyTransformer) -> Tensor:
+    """Strength of the virtual weights from each head of layer 0 (row) into the keys of each of layer 1."""
+    heads = range(model.cfg.n_heads)
+    writers, readers = [W_OV(model, 0, head) for head in heads], model.W_K[1]
+    return torch.stack([torch.stack([(W @ r).norm() / (W.norm() * r.norm()) for r in readers]) for W in writers])

@@ -1,32 +1,57 @@
 """Exercises of chapter 2, "Zero layers: bigrams".
 
-Each checker makes small texts and tables, works out the answer by itself, and compares.
+Each checker makes small texts, tables and models, works out the answer by itself, and compares; where the exercise ends
+in a finding it does so on trained models, too.
 """
 
+import copy
 import math
 from itertools import pairwise
 
 import torch
+from torch import Tensor
 
-from course_utils.checks.base import Wrong, close, exercise, normal, numbers, require, require_close, require_given
+from course_utils.checkpoints import load_model
+from course_utils.checks.base import (
+    Wrong,
+    close,
+    drawn_tokens,
+    exercise,
+    normal,
+    numbers,
+    require,
+    require_close,
+    require_given,
+    small_model,
+)
+from course_utils.config import ModelConfig
+from course_utils.corpus import common_tokens, load_text, spread, windows
+from course_utils.losses import loss_by_position
+from course_utils.model import AttentionOnlyTransformer
 
 START, D_VOCAB = 0, 6
 # Two documents. The pair (5, 0) crosses from one into the other; token 4 never comes before another.
 TEXT = [START, 3, 1, 2, 1, 2, 5, START, 2, 1, 2, 2, 3, 4]
+SMALL = {"n_heads": 2, "d_model": 5, "d_head": 3, "d_vocab": 11, "n_ctx": 9}
 
 
 @exercise("Exercise 2.1")
 def count_pairs(answer) -> str:
-    for tokens in ([START, 1, 2], TEXT, [START, 3, START, 3]):
-        want = _pairs(tokens)
-        got = _table(answer(tokens, D_VOCAB, START), "Your table", (D_VOCAB, D_VOCAB))
+    other = 5  # a start token need not be 0
+    texts = ([START, 1, 2], TEXT, [START, 3, START, 3], [other, 0, 1, other, 0, 0, 2], [other, other, 1, 1])
+    for tokens in texts:
+        start = tokens[0]
+        want = _pairs(tokens, start)
+        got = _table(answer(list(tokens), D_VOCAB, start), "Your table", (D_VOCAB, D_VOCAB))
         if not close(got, want):
             if close(got, want.T):
                 raise Wrong("The table is transposed: rows are the present token, columns the next one.")
-            with_start = _pairs(tokens, keep_start=True)
-            start_pairs = got[START].sum() + got[:, START].sum()
+            if start != START and close(got, _pairs(tokens, START)):
+                raise Wrong(f"The start token is taken to be {START}; here start_id is {start}.")
+            with_start = _pairs(tokens, None)
+            start_pairs = got[start].sum() + got[:, start].sum()
             require(start_pairs == 0, f"{start_pairs:g} pairs with the start token are counted; leave them out.")
-            joined = _pairs([t for t in tokens if t != START])
+            joined = _pairs([t for t in tokens if t != start], None)
             if close(got, joined) and not close(with_start, joined):
                 raise Wrong(f"In {tokens} a pair was counted across two documents; the start token parts them.")
             require(got.sum() == want.sum(), f"{got.sum():g} pairs are counted in {tokens}, expected {want.sum():g}.")
@@ -35,7 +60,7 @@ def count_pairs(answer) -> str:
 
 
 @exercise("Exercise 2.2")
-def next_token(answer) -> str:
+def next_token(answer, surest) -> str:
     W_E, W_U = normal((7, 3), 0), 2 * normal((3, 7), 1)
     table = (W_E @ W_U).softmax(dim=1)
     for token in (4, 0):
@@ -49,22 +74,96 @@ def next_token(answer) -> str:
         require_close(got, table[token], f"The probabilities after token {token}", 1e-6)
     shifted = _table(answer(W_E, W_U + 1000 * torch.ones(3, 1), 2), "Your answer", (7,))
     require(bool(shifted.isfinite().all()), "With large logits an exponential overflows: use torch.softmax.")
-    return "One row of W_E W_U, made to sum to 1."
+
+    trained = load_model("zero-layer", "cpu").double()
+    common = common_tokens()
+    renamed, new = _renamed(trained)
+    cases = {
+        "a small model": ((W_E, W_U), torch.tensor([5, 1, 6, 2])),
+        "the trained model": ((trained.W_E, trained.W_U), common),
+        "the trained model with its tokens renamed": ((renamed.W_E, renamed.W_U), new[common]),
+        "an untrained model": (_weights(small_model(ModelConfig(n_layers=0, **SMALL), 4)), torch.tensor([9, 4, 3, 7])),
+    }
+    for name, ((W_E, W_U), tokens) in cases.items():
+        log_probs = (W_E @ W_U).log_softmax(dim=1)
+        entropy = -(log_probs.exp() * log_probs).sum(dim=1)
+        want = tokens[entropy[tokens].argmin()].item()
+        got = surest(W_E, W_U, tokens.clone())
+        require_given(got, "The token")
+        got = int(got)
+        slips = {
+            "That is its place in the list, not the token.": entropy[tokens].argmin(),
+            "That is the token after which the model is least sure.": tokens[entropy[tokens].argmax()],
+            "That is the surest of the whole vocabulary: choose among the tokens given.": entropy.argmin(),
+            "There the sum of squared probabilities is smallest: the sign is the other way.": tokens[
+                log_probs.exp().square().sum(1)[tokens].argmin()
+            ],
+        }
+        for message, wrong in slips.items():
+            require(
+                want == int(wrong) or got != int(wrong), f"For {name} your token is {got}, expected {want}. {message}"
+            )
+        require(got == want, f"For {name} your token is {got}, expected {want}: the one with the least entropy.")
+    return "One row of W_E W_U, made to sum to 1; and of many rows the surest."
 
 
 @exercise("Exercise 2.3")
-def cross_entropy(answer) -> str:
+def cross_entropy(answer, context_helps) -> str:
     log_probs = normal((D_VOCAB, D_VOCAB), 2).log_softmax(dim=1)
-    pairs, with_start = _pairs(TEXT), _pairs(TEXT, keep_start=True)
+    for start in (START, 5):
+        _judge_loss(answer, log_probs, [{START: start, start: START}.get(token, token) for token in TEXT], start)
+
+    trained = {name: load_model(name, "cpu") for name in ("zero-layer", "one-layer", "two-layer")}
+    text = spread(windows(load_text("validation"), 256), 4)[:, :100]
+    small = [small_model(ModelConfig(n_layers=layers, **SMALL), layers) for layers in (0, 2)]
+    cases = {
+        "small models": (*small, drawn_tokens(SMALL["d_vocab"], (3, 8), 7)),
+        "the trained models with zero and two layers": (trained["zero-layer"], trained["two-layer"], text),
+        "those with one layer and two": (trained["one-layer"], trained["two-layer"], text),
+    }
+    for name, (before, after, tokens) in cases.items():
+        gain = (loss_by_position(before, tokens) - loss_by_position(after, tokens)).double()
+        vocab = before.cfg.d_vocab
+
+        def by(which, gain, vocab=vocab):
+            return torch.zeros(vocab, dtype=torch.float64).index_add(0, which.flatten(), gain.flatten())
+
+        want = by(tokens[:, 1:-1], gain[:, 1:])
+        often = by(tokens[:, 1:-1], torch.ones_like(gain[:, 1:]))
+        got = _table(context_helps(before, after, tokens.clone()), f"The gain by token, for {name},", (vocab,))
+        slips = {
+            "The sign is the other way: what the first model loses more than the second.": -want,
+            "The prediction at position 0 is counted: leave it out.": by(tokens[:, :-1], gain),
+            "That is the gain by the next token: sort by the present one.": by(tokens[:, 2:], gain[:, 1:]),
+            "That is the mean for each token: take the sum, or rare tokens win.": want / often.clamp(min=1),
+            "That is the loss of the first model alone.": by(
+                tokens[:, 1:-1], loss_by_position(before, tokens)[:, 1:].double()
+            ),
+        }
+        for message, wrong in slips.items():
+            require(close(wrong, want, 1e-3) or not close(got, wrong, 1e-3), message)
+        require_close(got, want, f"The gain by token, for {name},", 1e-2)
+    return "Mean of minus the log-probability, in nats; and where a context saves most of them."
+
+
+def _judge_loss(answer, log_probs: Tensor, text: list[int], start: int) -> None:
+    pairs, with_start = _pairs(text, start), _pairs(text, None)
 
     def mean(counts, values):
         return (counts * values).sum() / counts.sum()
 
     want = mean(pairs, -log_probs)
-    got = answer(log_probs, TEXT, START)
+    got = answer(log_probs, list(text), start)
     require_given(got, "The loss")
     got = _table(got, "The loss", ())
     known = {
+        f"The start token is taken to be {START}; here start_id is {start}.": mean(_pairs(text, START), -log_probs),
+        "You divide by the number of tokens: divide by the number of pairs that you kept.": want
+        * pairs.sum()
+        / len(text),
+        "You divide by the number of all pairs: divide by the number of those that you kept.": want
+        * pairs.sum()
+        / (len(text) - 1),
         "Pairs with the start token are in it: leave them out.": mean(with_start, -log_probs),
         "The sign is wrong: a loss is minus a log-probability.": -want,
         "It is in bits: use the natural logarithm, which log_probs has.": want / math.log(2),
@@ -77,12 +176,11 @@ def cross_entropy(answer) -> str:
         if close(got, value) and not close(value, want):
             raise Wrong(f"The loss is {got:.4f}, expected {want:.4f}. {message}")
     require_close(got, want, "The loss", 1e-6)
-    return "Mean of minus the log-probability, in nats."
 
 
 @exercise("Exercise 2.4")
 def smooth(answer) -> str:
-    counts = _pairs(TEXT)
+    counts = _pairs(TEXT, START)
     for k in (1.0, 0.25):
         got = _table(answer(counts.clone(), k), "Your table", (D_VOCAB, D_VOCAB))
         row = [round(value, 3) for value in got[4].tolist()]
@@ -99,7 +197,7 @@ def smooth(answer) -> str:
 
 
 @exercise("Exercise 2.5")
-def smallest_width(answer) -> str:
+def smallest_width(answer, width_of) -> str:
     one_row = normal((8,), 3).softmax(0).repeat(8, 1)
     tables = {
         "the table of a zero-layer model with d_model = 3": ((normal((8, 3), 4) @ normal((3, 8), 5)).softmax(1), 3),
@@ -111,29 +209,71 @@ def smallest_width(answer) -> str:
         got = answer(P.clone())
         require_given(got, "The width")
         got = int(got)
-        if got == int(torch.linalg.matrix_rank(P)) != want:
+        if name == "the uniform table" and got == 1:  # who only forgot the constant has failed at the first table
+            hint = (
+                "Its logits may all be 0. If yours nearly are, rounding errors are counted: give matrix_rank an atol."
+            )
+        elif got == int(torch.linalg.matrix_rank(P)) != want:
             hint = "That is the rank of the probabilities: W_E W_U is a table of logits."
         elif got == int(torch.linalg.matrix_rank(P.log())) != want:
             hint = "That is the rank of log P: but a constant added to a row of logits changes no probability."
         else:
             hint = ""
         require(got == want, f"For {name} your width is {got}, expected {want}. {hint}".strip())
-    return "The rank of log P, once each row may be shifted by a constant."
+
+    trained, text = load_model("two-layer", "cpu").double(), spread(windows(load_text("validation"), 256), 2)
+    wide = ModelConfig(n_layers=1, n_heads=2, d_model=23, d_head=4, d_vocab=40, n_ctx=30)
+    cases = {
+        "a small model": (small_model(wide, 8), drawn_tokens(wide.d_vocab, (2, 30), 8), wide.d_model),
+        "the trained model": (trained, text, trained.cfg.d_model),
+        "a trained model that was made narrower": (_narrowed(trained, 301), text, 301),
+    }
+    for name, (model, tokens, want) in cases.items():
+        got = width_of(lambda tokens, model=model: model(tokens).log_softmax(dim=-1), tokens.clone())
+        require_given(got, "The width")
+        got = int(got)
+        hints = {
+            want + 1: "One too many: log-probabilities are logits less a constant for each context.",
+            min(tokens.numel(), model.cfg.d_vocab): "That is the number of contexts, or of tokens: take the logarithm.",
+        }
+        require(got == want, f"For {name} your width is {got}, expected {want}. {hints.get(got, '')}".strip())
+    return "The rank of log P, once each row may be shifted by a constant: it gives a model's width away."
 
 
-def _pairs(tokens: list[int], keep_start: bool = False) -> torch.Tensor:
+def _pairs(tokens: list[int], start: int | None) -> Tensor:
+    """Counts of neighbours; those with the start token are left out, if one is named."""
     counts = torch.zeros(D_VOCAB, D_VOCAB, dtype=torch.float64)
     for now, after in pairwise(tokens):
-        if keep_start or START not in (now, after):
+        if start is None or start not in (now, after):
             counts[now, after] += 1
     return counts
 
 
-def _add(counts: torch.Tensor, k: float) -> torch.Tensor:
+def _weights(model: AttentionOnlyTransformer) -> tuple[Tensor, Tensor]:
+    return model.W_E, model.W_U
+
+
+def _renamed(model: AttentionOnlyTransformer) -> tuple[AttentionOnlyTransformer, Tensor]:
+    """The model with its tokens in another order; and each old token's new name."""
+    order = torch.randperm(model.cfg.d_vocab, generator=torch.Generator().manual_seed(9))
+    other = copy.deepcopy(model)
+    other.W_E.copy_(model.W_E[order])
+    other.W_U.copy_(model.W_U[:, order])
+    return other, order.argsort()
+
+
+def _narrowed(model: AttentionOnlyTransformer, width: int) -> AttentionOnlyTransformer:
+    """A model whose unembedding reads so many directions of the stream only."""
+    other = copy.deepcopy(model)
+    other.W_U[width:] = 0
+    return other
+
+
+def _add(counts: Tensor, k: float) -> Tensor:
     return (counts + k) / (counts + k).sum(1, keepdim=True)
 
 
-def _table(got, what: str, shape: tuple[int, ...]) -> torch.Tensor:
+def _table(got, what: str, shape: tuple[int, ...]) -> Tensor:
     """The answer in float64, if it has this shape."""
     got = numbers(got, what)
     require(got.shape == shape, f"{what} has shape {list(got.shape)}, expected {list(shape)}.")

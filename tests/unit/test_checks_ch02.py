@@ -35,6 +35,10 @@ def count_once(tokens, d_vocab, start_id):
     return counted({(a, b) for a, b in pairwise(tokens) if start_id not in (a, b)}, d_vocab)
 
 
+def count_from_zero(tokens, d_vocab, start_id):
+    return counted(kept(tokens, 0), d_vocab)
+
+
 def kept(tokens, start_id):
     return [(a, b) for a, b in pairwise(tokens) if start_id not in (a, b)]
 
@@ -43,10 +47,67 @@ def mean(values):
     return sum(values) / len(values)
 
 
+def next_token(W_E, W_U, token):
+    return (W_E[token] @ W_U).softmax(0)
+
+
+def entropy(W_E, W_U):
+    log_probs = (W_E @ W_U).log_softmax(1)
+    return -(log_probs.exp() * log_probs).sum(1)
+
+
+def cross_entropy(log_probs, tokens, start_id):
+    return mean([-log_probs[a, b] for a, b in kept(tokens, start_id)])
+
+
+def losses(model, tokens, first=1):
+    said = model(tokens)[:, first:-1].log_softmax(-1)
+    return -said.gather(2, tokens[:, first + 1 :, None])[..., 0]
+
+
+def helps(first, second, tokens, sign=1, start=1, late=0, alone=False):
+    saved = losses(first, tokens, start) - (0 if alone else losses(second, tokens, start))
+    by = tokens[:, start + late : tokens.shape[1] - 1 + late].flatten()
+    return torch.zeros(first.cfg.d_vocab, dtype=saved.dtype).index_add(0, by, sign * saved.flatten())
+
+
+def mean_help(first, second, tokens):
+    often = torch.bincount(tokens[:, 1:-1].flatten(), minlength=first.cfg.d_vocab)
+    return helps(first, second, tokens) / often.clamp(min=1)
+
+
+def width(P):
+    logits = P.log() - P.log().mean(1, keepdim=True)
+    return torch.linalg.matrix_rank(logits, atol=1e-9)
+
+
+def rank_of(ask, tokens):
+    return torch.linalg.matrix_rank(ask(tokens).flatten(0, 1))
+
+
+# An answer of a second function, with a right first one: (checker, answers, what the message must say)
+SECONDS = [
+    ("next_token", (next_token, lambda E, U, t: t[entropy(E, U)[t].argmax()]), "least sure"),
+    ("next_token", (next_token, lambda E, U, t: entropy(E, U)[t].argmin()), "its place in the list"),
+    ("next_token", (next_token, lambda E, U, t: entropy(E, U).argmin()), "among the tokens given"),
+    ("next_token", (next_token, lambda E, U, t: None), "is None"),
+    ("cross_entropy", (cross_entropy, lambda *given: helps(*given, sign=-1)), "the other way"),
+    ("cross_entropy", (cross_entropy, lambda *given: helps(*given, start=0)), "position 0"),
+    ("cross_entropy", (cross_entropy, lambda *given: helps(*given, late=1)), "by the next token"),
+    ("cross_entropy", (cross_entropy, lambda *given: helps(*given, alone=True)), "of the first model alone"),
+    ("cross_entropy", (cross_entropy, mean_help), "take the sum"),
+    ("smallest_width", (width, rank_of), "One too many"),
+    ("smallest_width", (width, lambda ask, t: torch.linalg.matrix_rank(ask(t).exp().flatten(0, 1))), "take the log"),
+    ("smallest_width", (width, lambda ask, t: 384), "For a small model"),
+]
+SECOND_OF = {checker for checker, *_ in SECONDS}
+
+
 MISTAKES = [
     ("count_pairs", count_all, "with the start token"),
     ("count_pairs", count_across, "across two documents"),
     ("count_pairs", count_transposed, "transposed"),
+    ("count_pairs", count_from_zero, "The start token is taken to be 0"),
     ("count_pairs", count_once, "expected"),
     ("count_pairs", lambda tokens, d_vocab, start_id: None, "is None"),
     ("count_pairs", lambda tokens, d_vocab, start_id: torch.zeros(3), "has shape [3], expected [6, 6]"),
@@ -68,7 +129,8 @@ MISTAKES = [
     ("cross_entropy", lambda L, t, s: mean([-L[a, b] for a, b in set(kept(t, s))]), "however often"),
     ("cross_entropy", lambda L, t, s: mean([L[a, b].exp() for a, b in kept(t, s)]), "average probability"),
     ("cross_entropy", lambda L, t, s: mean([-L[b, a] for a, b in kept(t, s)]), "exchanged"),
-    ("cross_entropy", lambda L, t, s: sum(-L[a, b] for a, b in kept(t, s)) / len(t), "expected"),
+    ("cross_entropy", lambda L, t, s: sum(-L[a, b] for a, b in kept(t, s)) / len(t), "by the number of tokens"),
+    ("cross_entropy", lambda L, t, s: cross_entropy(L, t, 0), "The start token is taken to be 0"),
     ("smooth", lambda c, k: c / c.sum(1, keepdim=True), "never seen"),
     ("smooth", lambda c, k: (c + k) / (c.sum(1, keepdim=True) + k), "expected 1"),
     ("smooth", lambda c, k: (c + 1) / (c + 1).sum(1, keepdim=True), "added 1 to each count"),
@@ -82,13 +144,26 @@ MISTAKES = [
     ("smallest_width", lambda P: torch.linalg.matrix_rank(P), "the rank of the probabilities"),
     ("smallest_width", lambda P: torch.linalg.matrix_rank(P.log()), "the rank of log P"),
     ("smallest_width", lambda P: len(P), "is 8, expected 3"),
+    ("smallest_width", lambda P: max(width(P), torch.tensor(1)), "give matrix_rank an atol"),
     ("smallest_width", lambda P: torch.linalg.matrix_rank(P - P.mean(1, keepdim=True), atol=1e-9), "is 7, expected 3"),
 ]
 
 
 @pytest.mark.parametrize(("name", "answer", "says"), MISTAKES)
 def test_a_mistake_fails_with_a_message_that_names_it(name, answer, says):
-    outcome = getattr(ch02, name)(answer)
+    rest = [not_reached] if name in SECOND_OF else []
+    outcome = getattr(ch02, name)(answer, *rest)
+    assert outcome.status == "failed", outcome
+    assert says in outcome.message
+
+
+def not_reached(*_):
+    raise AssertionError("the first function is wrong, and the second was asked")
+
+
+@pytest.mark.parametrize(("name", "answers", "says"), SECONDS)
+def test_a_mistake_of_the_second_function_is_named(name, answers, says):
+    outcome = getattr(ch02, name)(*answers)
     assert outcome.status == "failed", outcome
     assert says in outcome.message
 
