@@ -27,7 +27,7 @@ from course_utils.roles import LEAST
 from course_utils.scores import repeated_tokens
 
 Path = tuple[Head, Head, str]
-EXACT, SEQUENCES, SHORTEST = 1e-3, 32, 40
+EXACT, SEQUENCES, SHORTEST = 5e-5, 32, 40
 MATCHES, LOOKS_BACK = LEAST["induction"][1], LEAST["previous"][1]
 NARROW = 0.5  # nats, the widest interval that is a prediction
 
