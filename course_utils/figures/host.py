@@ -37,6 +37,24 @@ Layered = Annotated[
 ]
 
 
+# The frame of a figure on a page: its title, and in one line what to do.
+FRAMES = {
+    "attention": ("Where every head looks", "Point at a token, or walk along with the arrow keys; pick a head."),
+    "bigrams": ("What comes after a token", "Choose a token, and compare the weights with the counts."),
+    "composition": ("Which heads compose", "Choose a kind, move the threshold, and pick a head or a line."),
+    "eigenvalues": ("What a head does to tokens", "Pick a head, then a point: its tokens are listed."),
+    "formation": ("Induction heads as they form", "Move through the training, or let it play."),
+    "induction_at_work": ("An induction head at work", "Step through the text, or let it play."),
+    "induction_lab": ("The induction lab", "Load a model, type a text, and switch heads off."),
+    "population": ("Every seed of every kind", "Pick a headline, and see how far its seeds lie apart."),
+    "public_heads": ("The heads of a public model", "Pick a head on the map: where does it look?"),
+    "residual_stream": ("A logit as a sum", "Choose a position and a token; each part shows what it adds."),
+    "skip_trigrams": ("What one look back can say", "Choose a source, then two pairs; the two that they force follow."),
+    "term_importance": ("The loss, term by term", "Open a step, and see which heads it is made of."),
+}
+WITHOUT_RESET = ("induction_lab",)  # its model stays loaded; it has controls of its own for all that it shows
+
+
 class Explorable:
     """A figure in a notebook or on a page.
 
@@ -71,6 +89,14 @@ class Explorable:
         text = json.dumps(self.data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
         return text.replace("<", "\\u003c")
 
+    def _frame(self) -> str:
+        """Number, title, what to do, and a button that begins anew."""
+        if self.name not in FRAMES:
+            return ""
+        title, act = FRAMES[self.name]
+        reset = "" if self.name in WITHOUT_RESET else '<button type="button" hidden>Reset</button>'
+        return f'<div class="ex-frame"><p><b>{title}</b> <span>{act}</span></p>{reset}</div>\n'
+
     def _repr_html_(self) -> str:
         data = self._json()
         name = f"explorable-{hashlib.sha256((self.name + data).encode()).hexdigest()[:12]}"
@@ -78,7 +104,7 @@ class Explorable:
         return (
             f'<div class="course-explorable mathjax_ignore tex2jax_ignore" data-explorable="{name}" '
             f'data-figure="{self.name}">'
-            f"\n<style>\n{self.style}</style>\n"
+            f"\n<style>\n{self.style}</style>\n{self._frame()}"
             f'<script type="application/json">{data}</script>\n'
             f"<script>\n{self.script}</script>\n"
             # After the script: where scripts run, it is never seen, and nothing moves.

@@ -373,13 +373,15 @@ function ask(model, el, page) {
     if (state === undefined) /** @type {HTMLElement | null} */ (place.querySelector("[tabindex='0'], input"))?.focus();
     else (page ? go : again).focus();
   };
-  begin(
+  const frame = begin(
     el,
     make("p", { class: "ex-question" }, ...words(asks.question)),
     place,
     controls("Your guess", commit, show, go, again),
     said.element,
-  ).classList.add("ex-predict");
+  );
+  frame.classList.add("ex-predict");
+  frame.dataset.asks = key;
   const before = page ? kept(key) : (model.get("value") ?? undefined);
   paint(fits(asks, before) ? before : undefined);
   return listen(key, (state) => paint(state));

@@ -19,11 +19,15 @@
 12. No page has scripts or handlers of events in its markup, so that a site's policy may forbid them: scripts are moved
     into files, handlers into `data-click`, for course.js.
 13. Each page's source also lies beside itself in a script: course.js downloads it from there if the site is a folder.
+14. A chapter has the choice of how much code it shows below its title, and its figures that answer are numbered.
+15. A cell's caption goes with its pictures alone.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -35,6 +39,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from docutils import nodes
+from myst_nb import sphinx_
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 from sphinx_external_toc.collectors import TocTreeCollectorWithStyles
@@ -140,6 +145,43 @@ def mend_markup(app, pagename, templatename, context, doctree):
     for wrong, right in MENDED.items():
         if "body" in context:
             context["body"] = context["body"].replace(wrong, right)
+
+
+# How much code a page shows; course.js keeps the choice. Without scripts it is not there.
+CODE_CHOICE = """
+<div class="course-code pst-js-only" role="group" aria-label="Code on these pages"><span>code:</span>
+<button type="button" data-code="key" aria-pressed="true">key</button>
+<button type="button" data-code="all" aria-pressed="false">all</button>
+<button type="button" data-code="none" aria-pressed="false">none</button></div>
+"""
+FRAME = '<div class="ex-frame"'
+
+
+def frame_page(app, pagename, templatename, context, doctree):
+    """The choice of code below a chapter's title, and the numbers of its figures that answer."""
+    body = context.get("body", "")
+    if '<div class="cell ' in body:
+        body = body.replace("</h1>", "</h1>" + CODE_CHOICE, 1)
+    if chapter := re.match(r"book/0*(\d+)_", pagename):
+        count = itertools.count(1)
+        body = re.sub(FRAME, lambda found: f'{found[0]} data-number="{chapter[1]}.{next(count)}"', body)
+    context["body"] = body
+
+
+def caption_pictures_alone(app) -> None:
+    """A cell's caption belongs to its picture, not to what it prints or shows beside it."""
+    wrap = sphinx_.create_figure_context
+
+    @contextlib.contextmanager
+    def create_figure_context(self, figure_options, line):
+        here, output = self.current_node, nodes.container()
+        self.current_node = output
+        yield
+        self.current_node = here
+        with wrap(self, figure_options if any(output.findall(nodes.image)) else None, line):
+            self.current_node.extend(output.children)
+
+    sphinx_.create_figure_context = create_figure_context
 
 
 class Claim(SphinxRole):
@@ -263,11 +305,13 @@ def setup(app):
     app.connect("config-inited", refuse_another_folders_package)
     app.connect("builder-inited", number_by_file_name)
     app.connect("builder-inited", draw_into_pages)
+    app.connect("builder-inited", caption_pictures_alone)
     app.connect("doctree-read", require_pictures)
     app.connect("config-inited", key_execution_cache)
     app.connect("config-inited", open_in_buttons)
     app.connect("env-updated", write_if_assets_changed)
     app.connect("html-page-context", mend_markup)
+    app.connect("html-page-context", frame_page)
     app.connect("build-finished", ship_weights)
     app.connect("build-finished", scripts_to_files)
     app.connect("build-finished", sources_in_scripts)

@@ -6,6 +6,66 @@
     summary.querySelector(".expanded").textContent = "Hide the solution";
   }
 
+  // A folded cell that shows nothing only prepares.
+  for (const summary of document.querySelectorAll(
+    ".tag_hide-input:not(.tag_claims, :has(.cell_output)) > .hide > summary",
+  ))
+    for (const words of summary.children) words.textContent = "Set-up";
+
+  // How much code is seen: key, all or none of it. Exercises and their solutions are the reader's.
+  const KEPT = "course-code";
+  const choices = [...document.querySelectorAll(".course-code button")];
+  const CELLS = ".bd-article div.cell:not(.tag_exercise, .tag_check, .tag_solution)";
+  /** Puts an open cell's code into a fold; it is unfolded, and without a handle, unless no code is to be seen. */
+  const fold = (input) => {
+    const details = document.createElement("details");
+    details.className = "admonition hide above-input course-key";
+    details.innerHTML = '<summary><p class="admonition-title">How this was computed</p></summary>';
+    input.replaceWith(details);
+    details.append(input);
+    return details;
+  };
+  const showCode = (much) => {
+    document.documentElement.dataset.code = much;
+    for (const button of choices) button.ariaPressed = String(button.dataset.code === much);
+    for (const cell of document.querySelectorAll(CELLS)) {
+      const open = cell.querySelector(":scope > .cell_input");
+      if (open && much === "none") fold(open);
+      for (const details of cell.querySelectorAll(":scope > details.hide"))
+        details.open = much === "all" || (much === "key" && details.matches(".course-key"));
+    }
+  };
+  const kept = () => {
+    try {
+      return localStorage.getItem(KEPT);
+    } catch {
+      return null; // a browser that keeps nothing
+    }
+  };
+  for (const button of choices)
+    button.addEventListener("click", () => {
+      const before = button.getBoundingClientRect().top;
+      showCode(button.dataset.code);
+      window.scrollBy(0, button.getBoundingClientRect().top - before);
+      try {
+        localStorage.setItem(KEPT, button.dataset.code);
+      } catch {
+        // the page still does what it was told
+      }
+    });
+  if (choices.some((button) => button.dataset.code === kept()) && kept() !== "key") showCode(kept());
+
+  // A link opens what it points to.
+  const openTarget = () => {
+    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    let folded = target?.closest("details:not([open])");
+    if (!folded) return;
+    for (; folded; folded = folded.parentElement.closest("details:not([open])")) folded.open = true;
+    target.scrollIntoView();
+  };
+  window.addEventListener("hashchange", openTarget);
+  openTarget();
+
   // An arrow that unfolds a part of the contents has no words of its own.
   for (const arrow of document.querySelectorAll("nav summary:has(> .toctree-toggle)")) {
     arrow.ariaLabel = `Pages below ${arrow.closest("li").querySelector("a").textContent.trim()}`;
@@ -39,10 +99,32 @@
     });
   }
 
+  // On a telephone a table that is cut becomes cards: a line for each cell, with its column's name.
+  const asCards = () => {
+    if (!matchMedia("(max-width: 600px)").matches) return;
+    for (const table of document.querySelectorAll(".bd-article table:not(.highlighttable, .course-explorable *)")) {
+      const names = [...table.querySelectorAll("thead tr:last-child > *")].map((cell) => cell.textContent.trim());
+      if (table.matches(".course-cards") || !names.length || table.scrollWidth <= table.clientWidth + 1) continue;
+      table.classList.add("course-cards");
+      table.setAttribute("role", "table"); // a table that is laid out otherwise stays one for those who hear it
+      for (const row of table.rows) {
+        row.setAttribute("role", "row");
+        for (const [i, cell] of [...row.cells].entries()) {
+          cell.setAttribute(
+            "role",
+            cell.tagName === "TD" ? "cell" : row.closest("thead") ? "columnheader" : "rowheader",
+          );
+          cell.dataset.column = names[i] ?? "";
+        }
+      }
+    }
+  };
+
   // What scrolls sideways must be reachable by keyboard; what does not must not be a stop on the way.
   const WIDE =
     "mjx-container[display], .bd-article table, .bd-article pre, div.math, .cell_output > .output, .course-wide";
   const markWide = () => {
+    asCards();
     for (const element of document.querySelectorAll(WIDE)) {
       const scrolls =
         element.scrollWidth > element.clientWidth + 1 &&
