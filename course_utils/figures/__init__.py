@@ -8,6 +8,7 @@ from course_utils.figures.formation import formation_figure
 from course_utils.figures.host import HERE, Explorable, visible
 from course_utils.figures.induction_at_work import induction_at_work_figure
 from course_utils.figures.induction_lab import induction_lab
+from course_utils.figures.opening import opening_figure
 from course_utils.figures.population import population_figure
 from course_utils.figures.predict import predict_figure
 from course_utils.figures.public_heads import public_heads_figure
@@ -26,6 +27,7 @@ __all__ = [
     "formation_figure",
     "induction_at_work_figure",
     "induction_lab",
+    "opening_figure",
     "population_figure",
     "predict_figure",
     "public_heads_figure",

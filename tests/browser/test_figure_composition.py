@@ -140,6 +140,7 @@ def test_a_line_is_found_by_the_pointer(visit, folder, figure):
 def test_every_control_by_keyboard(visit, folder, figure):
     shown = Shown(visit(folder.as_uri()).open("light.html"), figure.data)
     keys, seen = shown.page.keyboard, []
+    keys.press("Tab")  # past the button that begins anew
     for _ in range(8):
         keys.press("Tab")
         seen.append(

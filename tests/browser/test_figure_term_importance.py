@@ -141,6 +141,7 @@ def test_the_bars_of_the_heads(visit, folder, figure):
 def test_every_control_by_keyboard(visit, folder, figure):
     shown = Shown(visit(folder.as_uri()).open("light.html"), figure.data)
     keys, seen = shown.page.keyboard, []
+    keys.press("Tab")  # past the button that begins anew
     for _ in range(3):
         keys.press("Tab")
         seen.append(

@@ -1,6 +1,7 @@
 """The map of the reading notes: every item has a place in the book that exists, or a planned chapter."""
 
 import json
+import posixpath
 import re
 from pathlib import Path
 
@@ -16,6 +17,7 @@ PARTS = json.loads((BOOK / "notes_map.json").read_text(encoding="utf-8"))["parts
 ITEMS = [item for part in PARTS for item in part["items"]]
 PLACES = sorted({(place["page"], place["heading"]) for item in ITEMS for place in item["places"]})
 INTRO = (BOOK / "intro.md").read_text(encoding="utf-8")
+MAP = (BOOK / "appendix" / "map_of_the_notes.md").read_text(encoding="utf-8")
 
 
 def pages_in_toc() -> set[str]:
@@ -38,7 +40,7 @@ def headings(page: str) -> list[str]:
 
 
 def row(item: dict) -> str:
-    """An item as its row in the introduction's table."""
+    """An item as its row in the map."""
     if item["kind"] == "heading":
         note = f"**{item['note']}**"
     elif item["kind"] == "picture":
@@ -47,20 +49,19 @@ def row(item: dict) -> str:
         note = item["note"]
     where = [link(**place) for place in item["places"]]
     where += [f"*planned: chapter {chapter}*" for chapter in item.get("planned", [])]
-    care = f". {item['care']}" if "care" in item else ""
+    care = f". {item['care'].replace('](appendix/', '](')}" if "care" in item else ""
     return f"| {note.replace('<', '&lt;')} | {'; '.join(where)}{care} |"
 
 
 def link(page: str, heading: str) -> str:
     chapter = re.match(r"\d+", page)
     label = f"{int(chapter[0])} · {heading}" if chapter else heading
-    target = f"#{default_slugify(heading)}" if page == "intro.md" else f"{page}#{default_slugify(heading)}"
-    return f"[{label}]({target})"
+    return f"[{label}]({posixpath.relpath(page, 'appendix')}#{default_slugify(heading)})"
 
 
-def test_the_introduction_shows_exactly_the_items_of_the_map():
+def test_the_page_shows_exactly_the_items_of_the_map():
     shown = re.findall(
-        r":::\{dropdown\} (.+)\n\| in the notes \| in this book \|\n\|---\|---\|\n((?:\|.*\|\n)+):::\n", INTRO
+        r":::\{dropdown\} (.+)\n\| in the notes \| in this book \|\n\|---\|---\|\n((?:\|.*\|\n)+):::\n", MAP
     )
     expected = [(part["title"], [row(item) for item in part["items"]]) for part in PARTS]
     assert [(title, rows.splitlines()) for title, rows in shown] == expected

@@ -2,9 +2,11 @@
 
 The directive {exercise-times} writes two tables: a line for each chapter, with minutes and the seconds that its cells
 took when this site was built; and a line for each exercise. Nothing of it is written by hand, so nothing can drift.
+{chapter-cards} makes a card of each line "FILE: question".
 """
 
 import sys
+from pathlib import Path
 
 from docutils import nodes
 from docutils.statemachine import StringList
@@ -57,6 +59,30 @@ def markdown(chapters) -> str:
     return "\n".join(rows)
 
 
+class ChapterCards(SphinxDirective):
+    """A card for each chapter: a picture, its title, the question that it is given here, and its minutes."""
+
+    has_content = True
+
+    def run(self):
+        from tools import progress
+
+        lines = ["::::{grid} 1 2 3 3", ":gutter: 3", ""]
+        for line in self.content:
+            stem, question = line.split(": ", 1)
+            [path] = Path(self.env.srcdir, "book").glob(f"{stem}.*")
+            chapter = progress.read_chapter(path)
+            self.env.note_dependency(str(chapter.path))
+            lines += [
+                ":::{grid-item-card}", f":link: /book/{stem}", ":link-type: doc", ":class-card: course-card",
+                f":img-top: /book/_assets/static/cards/{stem[:2]}.svg", ':img-alt: ""', "",
+                f"**{chapter.number} · {chapter.title}**", "", question, "", f"{chapter.minutes} minutes", ":::", "",
+            ]  # fmt: skip
+        box = nodes.container()
+        self.state.nested_parse(StringList([*lines, "::::"], "chapter-cards"), self.content_offset, box)
+        return box.children
+
+
 class FillIn(SphinxPostTransform):
     default_priority = 8
 
@@ -72,5 +98,6 @@ def setup(app):
     app.add_node(run_time)
     app.add_role("run-time", RunTime())
     app.add_directive("exercise-times", ExerciseTimes)
+    app.add_directive("chapter-cards", ChapterCards)
     app.add_post_transform(FillIn)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
