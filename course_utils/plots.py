@@ -24,6 +24,8 @@ BLUE, ORANGE, GREEN, PURPLE, SKY, RED, YELLOW, BLACK = (
     "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#222222",
 )  # fmt: skip
 SEQUENTIAL, DIVERGING = "viridis", "RdBu_r"
+# What means the same has one colour, in still figures as in theme.css (--ex-induction, --ex-previous).
+ROLE_COLOURS = {"induction": RED, "previous": GREEN}
 MODEL_COLOURS = {"zero-layer": ORANGE, "one-layer": GREEN, "two-layer": BLUE}
 
 

@@ -1,6 +1,6 @@
 """Slides from Markdown and from the figures of the built site: reveal.js from its package, nothing from elsewhere.
 
-`book/workshop/slides.md` holds the slides, each begun by a line `---`. A picture `![](fig-induction-demo)` is the
+`book/workshop/slides.md` holds the slides, each begun by a line `---`. A picture `![](fig-induction-random)` is the
 chapter's figure of that name, with the chapter's alternative text. What follows a line `Notes:` is for the teacher:
 `index.html?showNotes=true` shows it.
 """

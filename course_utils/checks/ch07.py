@@ -1,17 +1,21 @@
 """Exercises of chapter 7, "Induction heads".
 
-Each checker makes its own sequences, patterns or small models, works the answer out another way, and compares.
+Each checker makes its own sequences, patterns or small models, works the answer out another way, and compares. What is
+found in a trained model is compared on the shipped one and on one that no page shows.
 """
+
+from functools import cache
 
 import torch
 
+from course_utils.checkpoints import load_model
 from course_utils.checks.base import (
     Wrong,
     close,
+    disguised,
     drawn_tokens,
     exercise,
     later_keys,
-    normal,
     require,
     require_close,
     require_given,
@@ -19,6 +23,7 @@ from course_utils.checks.base import (
     small_model,
 )
 from course_utils.config import ModelConfig
+from course_utils.corpus import common_tokens
 from course_utils.model import AttentionOnlyTransformer
 
 SMALL = ModelConfig(n_layers=2, n_heads=3, d_model=12, d_head=4, d_vocab=19, n_ctx=20)
@@ -26,7 +31,7 @@ EXACT = 1e-6
 
 
 @exercise("Exercise 7.1")
-def induction_keys(answer) -> str:
+def induction_keys(answer, best_head) -> str:
     cases = [[0, 5, 6, 7, 5], [0, 3, 3, 3], [0, 1, 2, 1, 4, 1, 2], [0], [0, *drawn_tokens(6, (11,), 0).tolist()]]
     for tokens in cases:
         got = answer(list(tokens))
@@ -54,7 +59,39 @@ def induction_keys(answer) -> str:
             require(got != sorted_lists(wrong) or wrong == want, f"{message} (tokens {tokens})")
         for q, (mine, right) in enumerate(zip(got, want, strict=True)):
             require(mine == right, f"At position {q} of {tokens} the keys are {mine}, expected {right}.")
-    return "Right, on repeats of every kind."
+    for name, model, tokens in _trained(seed=3):
+        _judge_best_head(best_head, name, model, tokens)
+    return "Right, on repeats of every kind, and the head is found."
+
+
+def _judge_best_head(answer, name: str, model, tokens) -> None:
+    got = answer(model, tokens)
+    require_given(got)
+    require(isinstance(got, tuple | list) and len(got) == 2, "Return two things: (layer, head) and the mean.")
+    head, mean = _pair(got[0]), got[1]
+    pattern = model.run_with_cache(tokens)[1].pattern[:, 0].double()
+    same = tokens[0][:, None] == tokens[0][None]
+    target = torch.zeros_like(same)
+    for query in range(len(same)):
+        target[query, 1 : query + 1] = same[query, :query]
+    has = target.any(-1)
+    by_query = (pattern * target).sum(-1)
+    means = by_query[..., has].mean(-1)
+    want = divmod(int(means.argmax()), model.cfg.n_heads)
+    told = {
+        "over all queries: leave out those that have no key": by_query.mean(-1),
+        "the sum over the queries: take the mean": by_query[..., has].sum(-1),
+        "the mean over keys: add up the keys of a query": (by_query / target.sum(-1).clamp(min=1))[..., has].mean(-1),
+        "the attention to the earlier occurrences themselves": (pattern * same.tril(-1)).sum(-1)[..., has].mean(-1),
+    }
+    require_shape(mean, (), "The mean attention", "It is one number.")
+    for what, wrong in told.items():
+        is_wrong = close(mean, wrong.max()) and not close(wrong.max(), means[want])
+        require(not is_wrong, f"On {name}, this is {what}.")
+    require(head == want, f"On {name} you found head {head}; {want} gives its keys more, {means[want]:.3f} "
+            f"where yours gives {means[_inside(head, means)]:.3f}.")  # fmt: skip
+    require_close(mean, means[want], f"On {name}, the mean attention of head {want}", 1e-4,
+                  "Sum over a query's keys, mean over the queries that have one.")  # fmt: skip
 
 
 def sorted_lists(lists: list[list[int]]) -> list[list[int]]:
@@ -62,73 +99,58 @@ def sorted_lists(lists: list[list[int]]) -> list[list[int]]:
 
 
 @exercise("Exercise 7.2")
-def name_heads(answer) -> str:
+def name_heads(answer, induction_heads) -> str:
     for N in (7, 12):
-        patterns = {
-            "present": _planted(N, lambda q, N: q, 0.6),
-            "previous": _planted(N, lambda q, N: max(q - 1, 0), 0.7),
-            "start": _planted(N, lambda q, N: 0, 0.8),
-            "induction": _planted(N, lambda q, N: q - N + 1 if q > N else 0, 0.65),
-            "other": _planted(N, lambda q, N: q - N if q > N else q, 0.9),  # the same token: off by one
-        }
-        # A head with a clear habit in the first copy only, and one whose best habit is below 0.4.
-        late = {"other ": _planted(N, lambda q, N: q if q <= N else q // 2, 0.9)}
-        weak = {"other  ": _planted(N, lambda q, N: q - N + 1 if q > N else 0, 0.3)}
-        all_heads = patterns | late | weak
-        order = list(_permutation(len(all_heads), N))
-        named = [list(all_heads)[i].strip() for i in order]
-        stacked = torch.stack([list(all_heads.values())[i] for i in order])
-        got = answer(stacked, N)
+        habits = list(_habits(N))
+        order = _permutation(len(habits), N)
+        habits = [habits[i] for i in order]
+        got = answer(torch.stack([_with_habits(N, habit) for habit in habits]), N)
         require_given(got)
         got = [str(name) for name in got]
-        require(len(got) == len(named), f"{len(got)} names for {len(named)} heads.")
-        for i, (mine, right) in enumerate(zip(got, named, strict=True)):
-            kind = list(all_heads)[order[i]]
-            why = {
-                "induction": "It attends to key q − N + 1.",
-                "other": "It attends to key q − N: the same token, not its successor.",
-                "other ": "It attends to the present token in the first copy only: count queries N + 1 … 2N.",
-                "other  ": "Its largest mean is below 0.4.",
-            }.get(kind, "")
-            require(mine == right, f"Head {i} is called {mine!r}, expected {right!r} (N = {N}). {why}".strip())
-    return "All heads named."
+        require(len(got) == len(habits), f"{len(got)} names for {len(habits)} heads.")
+        for i, (mine, habit) in enumerate(zip(got, habits, strict=True)):
+            means = {kind: float(weights.mean()) for kind, weights in habit.items()}
+            best = max(means, key=means.get, default="other")
+            right = best if means.get(best, 0) >= 0.4 else "other"
+            if mine != right:
+                shares = ", ".join(f"{mean:.2f} to {KINDS[kind][0]}" for kind, mean in means.items())
+                raise Wrong(f"Head {i} is called {mine!r}, expected {right!r} (N = {N}). In the mean over queries "
+                            f"N + 1 … 2N it gives {shares or 'nothing to any of the four'}; the rest, to q − N. "
+                            "In the first copy it looks at itself.")  # fmt: skip
+    N, seed = 40, 5
+    friend = _false_friend(30, N)
+    _judge_found(induction_heads, "a model with a head that always looks N − 1 back", friend, N, seed, [(1, 0)])
+    for name, model, _ in _trained(seed):
+        _judge_found(induction_heads, name, model, N, seed)
+    return "All heads named, and those that match told from one that counts."
+
+
+def _judge_found(answer, name: str, model, N: int, seed: int, want: list | None = None) -> None:
+    """Whether the right heads are found; on a trained model they follow from the strict definition."""
+    drawn = common_tokens(model.cfg.d_vocab) if model.cfg.d_vocab > 1000 else torch.arange(1, model.cfg.d_vocab)
+    draw = torch.Generator().manual_seed(seed)
+    once, other = (drawn[torch.randint(len(drawn), (N,), generator=draw)] for _ in range(2))
+    start = torch.zeros(1, dtype=torch.long)
+    repeated, control = (torch.cat([start, once, half])[None] for half in (once, other))
+    q = torch.arange(N + 1, 2 * N + 1)
+    pattern, against = (model.run_with_cache(tokens)[1].pattern[:, 0] for tokens in (repeated, control))
+
+    def named(pattern):
+        means = torch.stack([pattern[..., q, key(q, N)].mean(-1) for _, key in KINDS.values()])
+        return (means.argmax(0) == list(KINDS).index("induction")) & (means.amax(0) >= 0.4)
+
+    passed, fooled = named(pattern), named(against)
+    want = [tuple(place) for place in (passed & ~fooled).nonzero().tolist()] if want is None else want
+    got = answer(model, repeated, control, N)
+    require_given(got)
+    got = sorted(_pair(head) for head in got)
+    if got != want and got == [tuple(place) for place in passed.nonzero().tolist()]:
+        raise Wrong(f"On {name} you give {got}: what is named on the control as well looks by position alone.")
+    require(got == want, f"On {name} you give {got}, expected {want}.")
 
 
 @exercise("Exercise 7.3")
-def shares(answer) -> str:
-    for N, seed in ((4, 0), (6, 1)):
-        P = 2 * N + 1
-        terms = normal((3, 3, P, P), seed)
-        for i, q in ((0, N), (1, N + 1)):  # something must stand at the key, or shares are ratios of noise
-            terms[i, 2] += 3 * torch.diag(torch.ones(P - N + 1, dtype=terms.dtype), -(N - 1)) * q / N
-        got = answer(terms.clone(), N)
-        want = _shares(terms, N)
-        told = {
-            "This is the value at key q − N, the same token: the induction key is q − N + 1.": _shares(
-                terms, N, off=-1
-            ),
-            "This is the value at key q − N + 2: the induction key is q − N + 1.": _shares(terms, N, off=1),
-            "The mean over the keys isn't taken off.": _shares(terms, N, mean="none"),
-            "The mean is over all keys; only those up to the query are allowed.": _shares(terms, N, mean="all"),
-            "The mean leaves the query's own key out; it is allowed too.": _shares(terms, N, mean="before"),
-            "These are the advantages: divide by that of the whole score.": _shares(terms, N, divide=False),
-            "This is the table transposed: rows are the query's parts.": want.T,
-            "These are means of ratios: average over the queries first, then divide.": _shares(terms, N, ratios=True),
-            "The queries are N + 1 … 2N: here the last is missing.": _shares(terms, N, last=2 * N - 1),
-            "The queries are N + 1 … 2N: here the last token of the first copy is among them.": _shares(
-                terms, N, first=N
-            ),
-        }
-        require_shape(got, (3, 3), "The table of shares", "One share for each part of the query and each of the key.")
-        for message, wrong in told.items():
-            require(not close(got, wrong), message)
-        total = float(torch.as_tensor(got).sum())
-        require_close(got, want, "A share", EXACT, f"The shares sum to {total:.4g}; they should sum to 1.")
-    return "The shares sum to 1, each where it belongs."
-
-
-@exercise("Exercise 7.4")
-def matching_without(answer) -> str:
+def matching_without(answer, whom_it_needs) -> str:
     for N, seed, earlier, later in ((6, 0, (0, 2), (1, 1)), (9, 1, (0, 0), (1, 2))):
         model = small_model(SMALL, seed, W_O=3, W_K=2)  # attention so sharp that cutting a path shows
         once = drawn_tokens(SMALL.d_vocab, (N,), seed)
@@ -159,35 +181,37 @@ def matching_without(answer) -> str:
         for message, wrong in told.items():
             require(not close(got, wrong), message)
         require_close(got, want, "The mean attention", EXACT, "Queries N + 1 … 2N, keys q − N + 1.")
-    return "Only that path was cut."
+    N = 30
+    for name, model, _ in _trained(7):
+        _judge_needs(whom_it_needs, name, model, N)
+    return "Only that path was cut, and the head that is needed is found."
 
 
-@exercise("Exercise 7.5")
-def induction_on_a_circle(answer) -> str:
-    for d_vocab, n_ctx, seed in ((17, 40, 0), (23, 61, 1)):
-        model = answer(d_vocab, n_ctx)
-        require(
-            isinstance(model, AttentionOnlyTransformer),
-            f"Your function returns {type(model).__name__}, expected an AttentionOnlyTransformer.",
+def _judge_needs(answer, name: str, model, N: int) -> None:
+    once = common_tokens()[torch.randint(len(common_tokens()), (N,), generator=torch.Generator().manual_seed(N))]
+    tokens = torch.cat([torch.zeros(1, dtype=torch.long), once, once])[None]
+    q = torch.arange(N + 1, 2 * N + 1)
+    pattern = model.run_with_cache(tokens)[1].pattern[1, 0]
+    for head in pattern[:, q, q - N + 1].mean(-1).topk(2).indices.tolist():
+        later, heads = (1, head), range(model.cfg.n_heads)
+        left = torch.stack([_matching(model, tokens, N, (0, h), later, "K") for h in heads])
+        first, second = left.argsort()[:2].tolist()
+        got = answer(model, tokens, N, later)
+        require_given(got)
+        is_three = isinstance(got, tuple | list) and len(got) == 3
+        require(is_three, "Return three things: (0, head), what is left, and the least left without another.")
+        found, (least, control) = _pair(got[0]), got[1:]
+        what = f"On {name}, for head {later}"
+        require(found == (0, first), f"{what}: you say that it needs {found}; without {(0, first)} least is left.")
+        require_close(least, left[first], f"{what}: what is left", 1e-4)
+        whole = pattern[head, q, q - N + 1].mean()
+        require(not close(control, whole), f"{what}: the control is the whole model; take another *cut*.")
+        require_close(
+            control, left[second], f"{what}: the control", 1e-4, "The least that a cut of another head leaves."
         )
-        cfg = model.cfg
-        given = (cfg.n_layers, cfg.d_vocab, cfg.n_ctx)
-        require(given == (2, d_vocab, n_ctx), f"(n_layers, d_vocab, n_ctx) is {given}, expected {(2, d_vocab, n_ctx)}.")
-        widest = 3 * d_vocab + 2
-        require(cfg.d_model <= widest, f"d_model is {cfg.d_model}, and {widest} must do: two dimensions for positions.")
-        raised = min(_judge_by_hand(model, tokens) for tokens in _repeats(12, d_vocab, n_ctx, seed))
-        fresh = torch.arange(min(d_vocab, n_ctx))[None]
-        logits, cache = model.run_with_cache(fresh)
-        rests = cache.pattern[1, 0, :, 2:, 0].max(0).values.min().item()
-        require(rests > 0.5, f"Where the present token is new, attention to the start token falls to {rests:.2f}: give "
-                "its key a score between no match and a match.")  # fmt: skip
-        said = _standing_out(logits[0, 2:]).max().item()
-        require(said < 0.5 * raised, f"Where the present token is new, a logit still stands out by {said:.3g} "
-                f"(where it is known, by {raised:.3g}): resting on the start token must add nothing.")  # fmt: skip
-    return "Right wherever the next token can be known, and silent elsewhere."
 
 
-@exercise("Exercise 7.6")
+@exercise("Exercise 7.4")
 def pointer_weights(answer) -> str:
     for d_vocab, n_ctx, seed in ((13, 27, 0), (16, 33, 1)):
         got = answer(d_vocab, n_ctx)
@@ -205,42 +229,6 @@ def pointer_weights(answer) -> str:
 # --- the checkers' own routes ---
 
 
-def _judge_by_hand(model: AttentionOnlyTransformer, tokens: list[int]) -> float:
-    """By how much the right logit stands out, at the least; Wrong where it doesn't or layer 1 looks elsewhere."""
-    logits, cache = model.run_with_cache(torch.tensor([tokens]))
-    require(bool(logits.isfinite().all()), "Some logits are not finite: is the gain too large for 32 bits?")
-    looks_back = cache.pattern[0, 0].diagonal(-1, -2, -1)[:, 1:].min(-1).values.max().item()
-    known = _known(tokens, once=False)
-    keys_of = {q: [j + 1 for j in range(1, q) if tokens[j] == tokens[q]] for q in known}
-    there_at = {q: cache.pattern[1, 0, :, q][:, keys].sum(-1).max().item() for q, keys in keys_of.items()}
-    wrong = [q for q, b in known.items() if int(logits[0, q].argmax()) != b or there_at[q] < 0.5]
-    if not wrong:
-        return min((_standing_out(logits[0, q]).item() for q in known), default=torch.inf)
-    q = wrong[0]
-    place = f"position {q} of {tokens}"
-    if looks_back < 0.9:
-        at = cache.pattern[0, 0, :, q].max(0).values.argmax().item()
-        raise Wrong(f"No head of layer 0 looks at the previous token everywhere (least: {looks_back:.2f}); "
-                    f"at position {q} it looks at {at}. Does the rotation turn back? Is the gain large?")  # fmt: skip
-    keys, there = keys_of[q], there_at[q]
-    if there < 0.5:
-        at = cache.pattern[1, 0, :, q].max(0).values.argmax().item()
-        hint = {0: "The start token's key scores as high as a match or higher.", q: "That is itself."}.get(at, "")
-        if at in [key - 1 for key in keys]:
-            hint = (
-                "That is the same token, off by one: keys must be made of the previous token, not of the token itself."
-            )
-        raise Wrong(f"At {place} layer 1 looks at {at}, expected {keys} (it gets {there:.2f}). {hint}".strip())
-    got = int(logits[0, q].argmax())
-    raise Wrong(f"At {place} layer 1 looks at the right key, {keys}, but the largest logit is that of {got}, expected "
-                f"{known[q]}: check its values, its output and the unembedding.")  # fmt: skip
-
-
-def _standing_out(logits: torch.Tensor) -> torch.Tensor:
-    """The largest logit less the mean."""
-    return logits.max(-1).values - logits.mean(-1)
-
-
 def _judge_pointer(weights: list[torch.Tensor], tokens: list[int], d_vocab: int, n_ctx: int) -> None:
     QK_0, OV_0, QK_1, OV_1 = weights
     n = len(tokens)
@@ -256,7 +244,7 @@ def _judge_pointer(weights: list[torch.Tensor], tokens: list[int], d_vocab: int,
     second = look(x, QK_1)
     guess = (x + second @ x @ OV_1)[:, -d_vocab:]
     require(bool(guess.isfinite().all()), "Some results are not finite: is a gain too large?")
-    for q, b in _known(tokens, once=True).items():
+    for q, b in _known(tokens).items():
         if int(guess[q].argmax()) == b:
             continue
         place, earlier = f"position {q} of {tokens}", next(j for j in range(1, q) if tokens[j] == tokens[q])
@@ -279,12 +267,12 @@ def _judge_pointer(weights: list[torch.Tensor], tokens: list[int], d_vocab: int,
                     f"expected {b}: OV_1 must copy the token into the output block, the last one.")  # fmt: skip
 
 
-def _known(tokens: list[int], once: bool) -> dict[int, int]:
-    """Positions at which the next token can be known, and what it is; `once`: of exactly one earlier occurrence."""
+def _known(tokens: list[int]) -> dict[int, int]:
+    """Positions whose token has exactly one earlier occurrence, and what followed that."""
     known = {}
     for q in range(1, len(tokens)):
         after = [tokens[j + 1] for j in range(1, q) if tokens[j] == tokens[q]]
-        if len(after) == 1 or (after and not once and len(set(after)) == 1):
+        if len(after) == 1:
             known[q] = after[0]
     return known
 
@@ -301,21 +289,6 @@ def _repeats(count: int, d_vocab: int, n_ctx: int, seed: int):
         yield [0, *once.repeat(n_ctx // len(once) + 1).tolist()][:n_ctx]
 
 
-def _shares(terms, N, off=0, mean="allowed", divide=True, ratios=False, first=None, last=None):
-    first, last = first or N + 1, last or 2 * N
-    advantages = []
-    for q in range(first, last + 1):
-        row = terms[:, :, q]
-        keys = {"allowed": row[..., : q + 1], "all": row, "before": row[..., :q], "none": torch.zeros_like(row)}[mean]
-        # At the last query "one further" would be a key not allowed in some rows: stay inside.
-        advantages.append(row[..., min(q - N + 1 + off, terms.shape[-1] - 1)] - keys.mean(-1))
-    table = torch.stack(advantages)
-    if ratios:
-        return (table / table.sum(dim=(1, 2), keepdim=True)).mean(0)
-    table = table.mean(0)
-    return table / table.sum() if divide else table
-
-
 def _matching(model, tokens, N, earlier, later, sides, off=0) -> torch.Tensor:
     """Mean attention to the induction keys, the earlier head's output taken off what `sides` read: written out."""
     _, cache = model.run_with_cache(tokens)
@@ -330,15 +303,88 @@ def _matching(model, tokens, N, earlier, later, sides, off=0) -> torch.Tensor:
     return pattern[queries, queries - N + 1 + off].mean()
 
 
-def _planted(N: int, key, weight: float) -> torch.Tensor:
-    """A pattern with `weight` at one key of each query and the rest spread over the first copy, evenly."""
-    P = 2 * N + 1
-    pattern = torch.zeros(P, P)
-    for q in range(P):
-        allowed = min(q + 1, P)
-        pattern[q, :allowed] = (1 - weight) / allowed
-        pattern[q, key(q, N)] += weight
+KINDS = {  # a name: its key in words, and where it is
+    "present": ("the present token", lambda q, N: q),
+    "previous": ("the previous one", lambda q, N: q - 1),
+    "start": ("the start token", lambda q, N: 0 * q),
+    "induction": ("key q − N + 1", lambda q, N: q - N + 1),
+}
+
+
+def _habits(N: int):
+    """Heads by their weights {kind: [query N + 1 … 2N]}: every kind alone, two at once, near the line, uneven."""
+    even = torch.ones(N)
+    yield {}
+    for kind in KINDS:
+        for weight in (0.3, 0.37, 0.43, 0.9):
+            yield {kind: weight * even}
+        for end in (0, N - 1):  # a mean that one query carries over the line, or keeps from it
+            over, under = 0.38 * even, 0.42 * even
+            over[end], under[end] = 0.95, 0.0
+            yield {kind: over}
+            yield {kind: under}
+        for other in KINDS:
+            if other != kind:
+                yield {kind: 0.42 * even, other: 0.5 * even}
+
+
+def _with_habits(N: int, habit: dict) -> torch.Tensor:
+    """A pattern with these weights in the second copy, the rest at key q − N; in the first copy, all at itself."""
+    pattern = torch.eye(2 * N + 1)
+    q = torch.arange(N + 1, 2 * N + 1)
+    pattern[q, q] = 0
+    pattern[q, q - N] = 1 - sum(habit.values(), torch.zeros(N))
+    for kind, weights in habit.items():
+        pattern[q, KINDS[kind][1](q, N)] += weights
     return pattern
+
+
+def _false_friend(d_vocab: int, N: int) -> AttentionOnlyTransformer:
+    """Two heads in layer 1: the first matches, by way of layer 0; the second always looks N − 1 back."""
+    n_ctx = 2 * N + 1
+    cfg = ModelConfig(n_layers=2, n_heads=2, d_model=2 * d_vocab + 2, d_head=d_vocab, d_vocab=d_vocab, n_ctx=n_ctx)
+    model = AttentionOnlyTransformer(cfg).requires_grad_(False)
+    for weight in model.parameters():
+        weight.zero_()
+    token, previous, circle = torch.eye(cfg.d_model).split([d_vocab, d_vocab, 2])
+    inside, step = torch.eye(d_vocab), torch.tensor(2 * torch.pi / n_ctx)
+    angle = step * torch.arange(n_ctx)
+    model.W_E.copy_(token)
+    model.W_pos.copy_(torch.stack([angle.cos(), angle.sin()], dim=1) @ circle)
+    for layer, head, back in ((0, 0, 1), (1, 1, N - 1)):
+        turn = back * step
+        turned = torch.tensor([[turn.cos(), -turn.sin()], [turn.sin(), turn.cos()]])
+        model.W_Q[layer, head] = 30 / (1 - step.cos()) * d_vocab**0.5 * circle.T @ turned @ inside[:2]
+        model.W_K[layer, head] = circle.T @ inside[:2]
+    model.W_V[0, 0], model.W_O[0, 0] = token.T @ inside, inside.T @ previous
+    model.W_Q[1, 0] = 30 * d_vocab**0.5 * token.T @ inside
+    model.W_K[1, 0] = previous.T @ inside + 0.5 * token[0].outer(inside.sum(0))
+    return model
+
+
+@cache
+def _trained(seed: int):
+    """(name, model, a text) of the shipped model and of one that no page shows."""
+    model = load_model("two-layer", "cpu")
+    draw = torch.Generator().manual_seed(seed)
+    once = common_tokens()[torch.randint(len(common_tokens()), (30,), generator=draw)]
+    text = torch.cat([torch.zeros(1, dtype=torch.long), once, once[5:25], once])[None]
+    return ("the shipped model", model, text), ("a model that you have not seen", disguised(model, seed)[0], text)
+
+
+def _pair(head) -> tuple[int, int]:
+    """A head as (layer, head); Wrong if it is none."""
+    try:
+        layer, head = (int(part) for part in head)
+    except (TypeError, ValueError) as error:
+        raise Wrong(f"A head is (layer, head), such as (1, 10), not {head!r}.") from error
+    return layer, head
+
+
+def _inside(head: tuple[int, int], table: torch.Tensor) -> tuple[int, int]:
+    known = all(0 <= place < size for place, size in zip(head, table.shape, strict=True))
+    require(known, f"There is no head {head}: layers and heads count from 0.")
+    return head
 
 
 def _permutation(n: int, seed: int) -> list[int]:

@@ -1,16 +1,20 @@
 """Exercises of chapter 8, "Term importance".
 
-Each checker draws a small random model (in 64-bit numbers), works out the answer by its own route, and compares.
+Each checker draws a small random model (in 64-bit numbers), works out the answer by its own route, and compares. What
+is found in a trained model is compared on the shipped one and on one that no page shows.
 """
 
 from dataclasses import replace
+from functools import cache
 
 import torch
 import torch.nn.functional as F
 
+from course_utils.checkpoints import load_model
 from course_utils.checks.base import (
     Wrong,
     close,
+    disguised,
     drawn_tokens,
     exercise,
     normal,
@@ -20,7 +24,7 @@ from course_utils.checks.base import (
     small_model,
 )
 from course_utils.config import ModelConfig
-from course_utils.factored import FactoredMatrix
+from course_utils.corpus import common_tokens, load_text, windows
 
 # All sizes differ, so that no shape is right by chance.
 SMALL = ModelConfig(n_layers=2, n_heads=3, d_model=10, d_head=4, d_vocab=17, n_ctx=9)
@@ -28,7 +32,7 @@ EXACT = 1e-8  # between two ways to compute the same thing in 64-bit numbers
 
 
 @exercise("Exercise 8.1")
-def importance_table(answer) -> str:
+def importance_table(answer, fair_shares) -> str:
     for losses, n_heads, d_vocab, counts in (
         ([5.0, 2.6, 2.0], 12, 4096, [1, 24, 144]),
         ([4.0, 3.0, 2.5, 2.25], 5, 300, [1, 15, 75, 125]),
@@ -62,37 +66,37 @@ def importance_table(answer) -> str:
         require_close(table[:, 1], _exact(reductions), what, EXACT, "From ln d_vocab down, one order after the other.")
         require_close(table[:, 2], _exact([row[2] for row in want]), f"A reduction per term, {given},", EXACT,
                       "Divide by how many terms there are.")  # fmt: skip
-    return "The table of the paper, for any depth."
+    for name, model, tokens in _trained(0):
+        _judge_shares(fair_shares, name, model, tokens)
+    return "The table of the paper, for any depth, and two shares that depend on no order."
+
+
+def _judge_shares(answer, name: str, model, tokens) -> None:
+    got = answer(model, tokens)
+    require_given(got)
+    require(isinstance(got, torch.Tensor | list | tuple) and len(got) == 2, "Return the two shares.")
+    got = _exact([float(share) for share in got])
+    embedding, terms, _ = _terms(model, tokens)
+    heads = terms.sum(dim=(0, 1))
+    guess = torch.tensor(float(model.cfg.d_vocab)).log().item()
+    direct, alone, both = (_loss(model, x, tokens) for x in (embedding, heads, embedding + heads))
+    first, second = _exact([guess - direct, guess - alone]), _exact([alone - both, direct - both])
+    want = (first + second) / 2
+    mistakes = {
+        "what each gives when it comes first": first,
+        "what each gives when it comes second": second,
+        "the sum of both orders: take the mean": first + second,
+        "swapped: the direct path first": want.flip(0),
+        "in the paper's order, the direct path first": torch.stack([first[0], second[1]]),
+        "with heads first": torch.stack([second[0], first[1]]),
+        "of the wrong sign: what lowers the loss has a share above 0": -want,
+    }
+    for what, wrong in mistakes.items():
+        require(not close(got, wrong, 1e-3), f"On {name} the shares {_listed(got)} are {what}.")
+    require_close(got, want, f"On {name}, a share", 1e-3, "Mean over both orders, from a uniform guess.")
 
 
 @exercise("Exercise 8.2")
-def fair_shares(answer) -> str:
-    for none, zero, one, both in ((5.0, 4.5, 3.0, 2.75), (4.0, 4.5, 3.5, 2.0), (2.0, 1.5, 1.25, 1.0)):
-        loss = {"none": none, "0": zero, "1": one, "both": both}
-        got = answer(dict(loss))
-        require_given(got)
-        alone, beside = torch.tensor([none - zero, none - one]), torch.tensor([one - both, zero - both])
-        require_close(torch.as_tensor(got).shape, (2,), "The number of shares", 0, "Return one for each layer.")
-        got, want = torch.as_tensor(got).double(), ((alone + beside) / 2).double()
-        mistakes = {
-            "what each layer gives alone": alone,
-            "what each layer gives beside the other": beside,
-            "the sum of alone and beside: take the mean": alone + beside,
-            "parts of 1: leave them in nats": want / want.sum(),
-            "swapped: layer 0 first": want.flip(0),
-            "of the wrong sign: what lowers the loss has a share above 0": -want,
-        }
-        for what, wrong in mistakes.items():
-            if close(got, wrong) and not close(wrong, want):
-                raise Wrong(f"For {loss} the shares {_listed(got)} are {what}.")
-        total = none - both
-        sums = f"For {loss} the shares sum to {got.sum():.4g}, but both together lower the loss by {total:.4g}."
-        require(abs(got.sum().item() - total) < 1e-5, sums)
-        require_close(got, want, f"For {loss}, a share", 1e-5, "Either layer may come first: take the mean of both.")
-    return "They sum to what both give, and depend on no order."
-
-
-@exercise("Exercise 8.3")
 def one_step(answer) -> str:
     model, tokens = small_model(replace(SMALL, n_layers=3), 1), _text(2)
     _, cache = model.run_with_cache(tokens)
@@ -142,82 +146,68 @@ def one_step(answer) -> str:
     return "Run it n times from zeros, and all paths through n heads are in."
 
 
-@exercise("Exercise 8.4")
-def direct_term_rise(answer) -> str:
+@exercise("Exercise 8.3")
+def two_rises(answer, underrated) -> str:
     for seed, layer, head in ((5, 0, 1), (6, 1, 2)):
         model, tokens = small_model(SMALL, seed, W_O=6), _text(seed + 1)  # heads as loud as the embedding
         got = answer(model, tokens, layer, head)
         require_given(got)
-        _, cache = model.run_with_cache(tokens)
-        embedding = model.W_E[tokens]
-        values = torch.einsum("bpm,lhmd->lbhpd", embedding, model.W_V)
-        terms = torch.einsum("lbhqk,lbhkd,lhdm->lhbqm", cache.pattern, values, model.W_O)
+        require(isinstance(got, torch.Tensor | list | tuple) and len(got) == 2, "Return two numbers: frozen, real.")
+        cache = model.run_with_cache(tokens)[1]
+        embedding, terms, ablated = _terms(model, tokens, (layer, head))
         singles, full, term = embedding + terms.sum(dim=(0, 1)), cache.resid[-1], terms[layer, head]
 
         def loss(stream, skip=1, model=model, tokens=tokens):
-            return F.cross_entropy(
-                (stream[:, skip:-1] @ model.W_U).flatten(0, 1), tokens[:, skip + 1 :].flatten()
-            ).item()
+            return _loss(model, stream, tokens, skip)
 
-        want = loss(singles - term) - loss(singles)
-        ablated = _ablated(model, tokens, layer, head)
-        mistakes = {
-            "a fall: the loss without the term less the loss with it is a rise": -want,
+        want = loss(singles - term) - loss(singles), loss(ablated) - loss(full)
+        frozen = {
+            "a fall: the loss without the term less the loss with it is a rise": -want[0],
             "what the term gives alone, beside the direct path": loss(embedding) - loss(embedding + term),
             "measured beside the virtual heads: leave the term out of direct path + single heads":
             loss(full - term) - loss(full),
             "made with the head's whole output, which holds its virtual heads too: let the head read the embedding":
             loss(singles - cache.head_out(layer, head)) - loss(singles),
-            "that of a real ablation, which moves patterns and takes every path through the head":
-            ablated - loss(full),
+            "the real one: frozen comes first": want[1],
             "taken with the prediction made at position 0: leave it out": loss(singles - term, 0) - loss(singles, 0),
         }  # fmt: skip
-        number = torch.as_tensor(got)
-        require(number.numel() == 1, f"Return one number: the mean over all contexts, not {number.numel()} numbers.")
-        number = number.double().item()
-        name = f"{layer}.{head}"
-        for what, wrong in mistakes.items():
-            if abs(number - wrong) < EXACT and abs(wrong - want) > EXACT:
-                raise Wrong(f"For head {name} the value {number:.4g} is {what}.")
-        require_close(number, want, f"The rise for head {name}", EXACT,
-                      "Patterns frozen; direct path + single heads, with and without this head's term.")  # fmt: skip
-    return "One direct term out, all else as it was."
+        real = {
+            "a fall: the loss without the head less the loss with it is a rise": -want[1],
+            "counted from direct path + single heads: count it from the whole model": loss(ablated) - loss(singles),
+            "with patterns frozen: what the head wrote is taken off, and nobody notices":
+            loss(full - cache.head_out(layer, head)) - loss(full),
+            "taken with the prediction made at position 0: leave it out": loss(ablated, 0) - loss(full, 0),
+        }  # fmt: skip
+        for kind, number, right, mistakes in zip(("frozen", "real"), got, want, (frozen, real), strict=True):
+            number = torch.as_tensor(number)
+            require(number.numel() == 1, f"Return the mean over all contexts, not {number.numel()} numbers.")
+            number = number.double().item()
+            for what, wrong in mistakes.items():
+                if abs(number - wrong) < EXACT and abs(wrong - right) > EXACT:
+                    raise Wrong(f"For head {layer}.{head} the value {number:.4g} ({kind}) is {what}.")
+            require_close(number, right, f"The rise for head {layer}.{head}, {kind},", EXACT)
+    for name, model, _ in _trained(1):
+        _judge_underrated(underrated, name, model, _repeats(2, 20))
+    return "Two rises, kept apart, and the head whose work the table doesn't see."
 
 
-@exercise("Exercise 8.5")
-def virtual_head(answer) -> str:
-    model, tokens, first, second = small_model(SMALL, 8), _text(9), 1, 2
-    _, cache = model.run_with_cache(tokens)
-    got = answer(model, cache.pattern, first, second)
-    require(isinstance(got, tuple | list) and len(got) == 2, "Return two things: the pattern and the matrix.")
-    A, W = got
-    require(A is not None and W is not None, "One of the two is None.")
-    W = W.AB if isinstance(W, FactoredMatrix) else torch.as_tensor(W)
-    one, two = cache.pattern[0, :, first], cache.pattern[1, :, second]
-    ov = [model.W_V[layer, h] @ model.W_O[layer, h] for layer, h in ((0, first), (1, second))]
-    other = [model.W_V[layer, h] @ model.W_O[layer, h] for layer, h in ((0, second), (1, first))]
-    A = torch.as_tensor(A)
-    require(A.shape == two.shape, f"The pattern has shape {list(A.shape)}, expected {list(two.shape)}.")
-    require(W.shape == ov[0].shape, f"The matrix has shape {list(W.shape)}, expected {list(ov[0].shape)}.")
-    if close(A, one @ two):
-        raise Wrong("The pattern is A¹ A²: positions are moved by the earlier head first, and what acts first stands "
-                    "next to the stream, on the right: A² A¹ X.")  # fmt: skip
-    require(not close(A, two * one), "You multiplied the patterns entry by entry: take the matrix product.")
-    if close(A, cache.pattern[1, :, first] @ cache.pattern[0, :, second]):
-        raise Wrong("The heads are swapped: `first` is in layer 0 and `second` in layer 1.")
-    require_close(A, two @ one, "The pattern", EXACT, "The later head looks at what the earlier one has moved: A² A¹.")
-    if close(W, ov[1] @ ov[0]):
-        raise Wrong(
-            "The matrix is W_OV² W_OV¹, the paper's order, for columns. We multiply rows: the first comes first."
-        )
-    require(not close(W, other[0] @ other[1]), "The matrix is that of the heads swapped: `first` is in layer 0.")
-    require(not close(W, (ov[0] @ ov[1]).T), "The matrix is the transpose: rows go in on the left.")
-    require_close(W, ov[0] @ ov[1], "The matrix", EXACT, "Values and output of the first, then of the second.")
-    return "One head made of two: A² A¹ ⊗ W_OV¹ W_OV²."
+def _judge_underrated(answer, name: str, model, tokens) -> None:
+    got = answer(model, tokens)
+    require_given(got)
+    frozen, real = _rises(model, tokens)
+    heads = list(real)
+    try:
+        got = tuple(int(part) for part in got)
+    except (TypeError, ValueError) as error:
+        raise Wrong(f"A head is (layer, head), such as (1, 10), not {got!r}.") from error
+    require(got in heads, f"There is no head {got}: layers and heads count from 0.")
+    want = max(heads, key=lambda head: real[head] - frozen[head])
+    require(got == want, f"On {name} you say {got}: frozen {frozen[got]:+.3f}, real {real[got]:+.3f}. There is "
+            "another of which the table says even less.")  # fmt: skip
 
 
-@exercise("Exercise 8.6")
-def same_everywhere(answer) -> str:
+@exercise("Exercise 8.4")
+def same_everywhere(answer, loudest_constant) -> str:
     pattern = _planted_patterns()
     got = answer(pattern.clone())
     require_given(got)
@@ -231,6 +221,10 @@ def same_everywhere(answer) -> str:
     want = (composed[..., 0] > 1 - 1e-4).flatten(2).all(dim=2)
     start = (pattern[..., 0] > 1 - 1e-4).all(dim=-1).all(dim=1)  # [layer, head]: on the start token from everywhere
     mistakes = {
+        "You multiplied the patterns in the wrong order, A¹ A²: what acts first, the earlier head, stands next to the "
+        "stream, on the right: A² A¹.": (
+            torch.einsum("bipk,bjkq->ijbpq", pattern[0], pattern[1])[..., 0] > 1 - 1e-4
+        ).flatten(2).all(dim=2),
         "This is right when the earlier head rests on the start token. But a later head that does so makes a constant "
         "as well: position 0 sees itself alone.": start[0][:, None].expand_as(want),
         "This is right when the later head rests on the start token. But after an earlier head that does so, every "
@@ -242,9 +236,6 @@ def same_everywhere(answer) -> str:
         "This is the transpose: the earlier head counts the rows.": want.T,
         "You looked at the first context only.": (composed[:, :, 0, :, 0] > 1 - 1e-4).all(dim=2),
         "You looked at the last position only.": (composed[:, :, :, -1, 0] > 1 - 1e-4).all(dim=2),
-        "You multiplied the patterns in the wrong order: A² A¹.": (
-            torch.einsum("bipk,bjkq->ijbpq", pattern[0], pattern[1])[..., 0] > 1 - 1e-4
-        ).flatten(2).all(dim=2),
     }  # fmt: skip
     for what, wrong in mistakes.items():
         require(torch.equal(got, want) or not torch.equal(got, wrong), what)
@@ -253,7 +244,32 @@ def same_everywhere(answer) -> str:
         least = composed[i, j, ..., 0].min().item()
         raise Wrong(f"Virtual head 0.{i} → 1.{j} is {bool(got[i, j])}, expected {bool(want[i, j])}: the least weight "
                     f"that its pattern gives to the start token is {least:.4g}.")  # fmt: skip
-    return f"{int(want.sum())} of {want.numel()} virtual heads are constants."
+    for name, model, tokens in _trained(2):
+        _judge_loudest(loudest_constant, name, model, tokens)
+    return f"{int(want.sum())} of {want.numel()} virtual heads are constants; the loudest one of the models is found."
+
+
+def _judge_loudest(answer, name: str, model, tokens) -> None:
+    got = answer(model, tokens)
+    require_given(got)
+    require(isinstance(got, tuple | list) and len(got) == 2, "Return two things: (earlier, later) and the length.")
+    pattern = model.run_with_cache(tokens)[1].pattern
+    constant = (torch.einsum("bjqp,bip->ijbq", pattern[1], pattern[0, ..., 0]) > 1 - 1e-4).flatten(2).all(dim=2)
+    values = model.W_E[tokens[0, 0]] @ model.W_V[0]  # [earlier, d_head]
+    middle = torch.einsum("hd,hdm->hm", values, model.W_O[0])
+    written = torch.einsum("im,jmd,jde->ije", middle, model.W_V[1], model.W_O[1]).norm(dim=-1)
+    loud = written.where(constant, 0)
+    want = divmod(int(loud.argmax()), model.cfg.n_heads)
+    try:
+        pair = tuple(int(part) for part in got[0])
+    except (TypeError, ValueError) as error:
+        raise Wrong(f"A virtual head is (earlier, later), such as (3, 5), not {got[0]!r}.") from error
+    require(pair == want or pair != divmod(int(written.argmax()), model.cfg.n_heads),
+            f"On {name}, {pair} writes the longest vector from the start token, but it is no constant.")  # fmt: skip
+    require(pair == want or pair[::-1] != want, f"On {name} you say {pair}: the earlier head comes first.")
+    require(pair == want, f"On {name} you say {pair}; another constant writes more, length {loud.max():.3g}.")
+    require_close(got[1], loud.max(), f"On {name}, the length for {pair}", 1e-2, "What the start token brings through "
+                  "both heads.")  # fmt: skip
 
 
 def _planted_patterns() -> torch.Tensor:
@@ -271,16 +287,60 @@ def _planted_patterns() -> torch.Tensor:
     near_start = torch.tensor([0.5, 0.5, *[0.0] * (pos - 2)], dtype=torch.float64)
     pattern[1, :, 0, 1:] = near_start  # looks at positions 0 and 1 only …
     pattern[0, :, 2, 1] = rest[1]  # … and this earlier head carries the start token to both
+    pattern[0, :, 3, 1:] = near_start  # and the other way round: constant only in the wrong order
+    pattern[1, :, 5, 1] = rest[1]
     return pattern
 
 
-def _ablated(model, tokens, layer: int, head: int) -> float:
-    """The loss with a head's output matrix put to zero."""
-    kept = model.W_O[layer, head].clone()
-    model.W_O[layer, head] = 0
-    logits = model(tokens)
-    model.W_O[layer, head] = kept
-    return F.cross_entropy(logits[:, 1:-1].flatten(0, 1), tokens[:, 2:].flatten()).item()
+def _rises(model, tokens) -> tuple[dict, dict]:
+    """For each head: rise of the loss without its direct term, patterns frozen, and with it really out."""
+    embedding, terms, _ = _terms(model, tokens)
+    singles = embedding + terms.sum(dim=(0, 1))
+    before = _loss(model, singles, tokens), _loss(model, model.run_with_cache(tokens)[1].resid[-1], tokens)
+    heads = [(layer, head) for layer in range(2) for head in range(model.cfg.n_heads)]
+    frozen = {head: _loss(model, singles - terms[head], tokens) - before[0] for head in heads}
+    real = {head: _loss(model, _terms(model, tokens, head)[2], tokens) - before[1] for head in heads}
+    return frozen, real
+
+
+def _repeats(count: int, N: int) -> torch.Tensor:
+    """Contexts of the start token, N random tokens and the same again."""
+    common, draw = common_tokens(), torch.Generator().manual_seed(N)
+    once = common[torch.randint(len(common), (count, N), generator=draw)]
+    return F.pad(torch.cat([once, once], dim=1), (1, 0))
+
+
+def _terms(model, tokens, without: tuple | None = None) -> tuple:
+    """The embedding, all direct terms [layer, head, batch, pos, d_model], the final stream with a head really out."""
+    pattern, embedding = model.run_with_cache(tokens)[1].pattern, model.W_E[tokens]
+    values = torch.einsum("bpm,lhmd->lbhpd", embedding, model.W_V)
+    terms = torch.einsum("lbhqk,lbhkd,lhdm->lhbqm", pattern, values, model.W_O)
+    if without is None:
+        return embedding, terms, None
+    kept = model.W_O[without].clone()
+    model.W_O[without] = 0
+    ablated = model.run_with_cache(tokens)[1].resid[-1]
+    model.W_O[without] = kept
+    return embedding, terms, ablated
+
+
+def _loss(model, stream, tokens, skip: int = 1) -> float:
+    """Mean loss, the first `skip` predictions left out."""
+    logits = stream[:, skip:-1] @ model.W_U
+    return F.cross_entropy(logits.flatten(0, 1), tokens[:, skip + 1 :].flatten()).item()
+
+
+@cache
+def _trained(seed: int):
+    """(name, model, contexts) of the shipped model and of one that no page shows."""
+    model = load_model("two-layer", "cpu")
+    contexts = windows(load_text("validation"), 64)
+    draw = torch.randint(len(contexts), (3,), generator=torch.Generator().manual_seed(seed))
+    return ("the shipped model", model, contexts[draw]), (
+        "a model that you have not seen",
+        disguised(model, seed)[0],
+        contexts[draw],
+    )
 
 
 def _exact(values) -> torch.Tensor:

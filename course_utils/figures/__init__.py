@@ -14,6 +14,7 @@ from course_utils.figures.predict import predict_figure
 from course_utils.figures.public_heads import public_heads_figure
 from course_utils.figures.quiz import quiz
 from course_utils.figures.residual_stream import residual_stream_figure
+from course_utils.figures.shaded import shaded_texts
 from course_utils.figures.skip_trigrams import skip_trigrams_figure
 from course_utils.figures.term_importance import term_importance_figure
 
@@ -33,6 +34,7 @@ __all__ = [
     "public_heads_figure",
     "quiz",
     "residual_stream_figure",
+    "shaded_texts",
     "skip_trigrams_figure",
     "term_importance_figure",
     "visible",

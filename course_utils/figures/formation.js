@@ -45,8 +45,8 @@ export function render({ model, el }) {
   /** @type {[title: string, kind: string, of: (run: Run, head: Head) => number[]][]} */
   const QUANTITIES = [
     ["loss (nats)", "", (run) => run.loss],
-    ["previous-token score", "ex-blue", (_, head) => head.previous],
-    ["prefix matching", "ex-orange", (_, head) => head.prefix],
+    ["previous-token score", "ex-previous", (_, head) => head.previous],
+    ["prefix matching", "ex-induction", (_, head) => head.prefix],
     ["in-context score (nats)", "", (run) => run.inContext],
   ];
   const charts = QUANTITIES.map(([title, kind, of]) => {

@@ -17,12 +17,12 @@ def same_tests(module: ModuleType, right: list, mistakes: list, count: int) -> t
 
     @pytest.mark.parametrize(("checker", "answer"), right)
     def test_a_right_answer_passes(checker, answer):
-        outcome = checker(answer)
+        outcome = checker(*answer) if isinstance(answer, tuple) else checker(answer)
         assert outcome.status == "passed", outcome
 
     @pytest.mark.parametrize(("checker", "answer", "says"), mistakes, ids=[says[:40] for *_, says in mistakes])
     def test_a_mistake_is_told_what_is_wrong(checker, answer, says):
-        outcome = checker(answer)
+        outcome = checker(*answer) if isinstance(answer, tuple) else checker(answer)
         assert outcome.status == "failed" and says.lower() in outcome.message.lower(), outcome
 
     def test_every_checker_has_three_mistakes_or_more():

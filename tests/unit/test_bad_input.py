@@ -322,6 +322,10 @@ OWN = {
     "figures.term_importance.term_importance_figure": {"losses": [4, 3, 2, 1]},
     "figures.formation.formation_figure": {"tokens": {"a": NAMES}},
     "figures.induction_at_work.induction_at_work_figure": {"tokens": NAMES},
+    "figures.shaded.shaded_texts": {
+        "panels": {"a": {"tokens": NAMES, "values": [0.0] * len(NAMES), "query": 0, "looks": {1: 0.5}, "says": "x"}},
+        "most": 1,
+    },
     "figures.skip_trigrams.skip_trigrams_figure": {"counts": np.ones((2, 2))},
     "figures.eigenvalues.eigenvalues_figure": {"first": None},
     "predict.predict": {

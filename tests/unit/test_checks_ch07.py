@@ -4,7 +4,6 @@ import pytest
 import torch
 from checker_checks import checkers_of
 
-from course_utils import AttentionOnlyTransformer, ModelConfig
 from course_utils.checks import ch07
 from course_utils.interventions import pattern_without, run_without
 
@@ -32,7 +31,48 @@ def keys_before_the_query(tokens):
     return [[key for key in each if key < q] for q, each in enumerate(keys(lambda j: j + 1)(tokens))]
 
 
+def first_half(answer):
+    """The first half of exercise 1, with a right second one."""
+    return answer, best
+
+
+def best(model, tokens, keys_of=None, reduce="mean", everywhere=False, value=None, swapped=False, mean=False):
+    pattern = model.run_with_cache(tokens)[1].pattern[:, 0]
+    rows = (keys_of or keys(lambda j: j + 1))(tokens[0].tolist())
+    pick = (lambda x: x.mean(-1)) if mean else (lambda x: x.sum(-1))
+    looks = torch.stack([pick(pattern[:, :, q, at]) for q, at in enumerate(rows) if at or everywhere])
+    table = getattr(looks, reduce)(0)
+    place = divmod(int(table.argmax()), table.shape[1])
+    return (place[::-1] if swapped else place), table.max() if value is None else value
+
+
+def second(**wrong):
+    return keys(lambda j: j + 1), lambda model, tokens: best(model, tokens, **wrong)
+
+
 # --- exercise 2 ---
+
+
+def first_over_the_line(pattern, N):
+    q = torch.arange(N + 1, 2 * N + 1)
+    at = {"present": q, "previous": q - 1, "start": q * 0, "induction": q - N + 1}
+    means = {kind: pattern[:, q, key].mean(1) for kind, key in at.items()}
+    return [next((k for k in means if means[k][h] >= 0.4), "other") for h in range(len(pattern))]
+
+
+def found(model, repeated, control, N, name=None, controlled=True):
+    """Induction heads by names on a repeat, less those on the control."""
+    name = name or named()
+    patterns = [model.run_with_cache(tokens)[1].pattern[:, 0] for tokens in (repeated, control)]
+    heads = [
+        {(at, h) for at, each in enumerate(pattern) for h, kind in enumerate(name(each, N)) if kind == "induction"}
+        for pattern in patterns
+    ]
+    return list(heads[0] - heads[1]) if controlled else list(heads[0])
+
+
+def pair(first=None, **wrong):
+    return first or named(), lambda *given: found(*given, **wrong)
 
 
 def named(induction=1, first=None, last=0, least=0.4, previous=1):
@@ -49,29 +89,6 @@ def named(induction=1, first=None, last=0, least=0.4, previous=1):
 
 
 # --- exercise 3 ---
-
-
-def shared(key=1, mean=True, future=False, total=True, transposed=False, ratios=False, queries=(1, 1)):
-    def answer(terms, N):
-        rows = []
-        for q in range(N + queries[0], 2 * N + queries[1]):
-            allowed = terms[:, :, q] if future else terms[:, :, q, : q + 1]
-            rows.append(terms[:, :, q, q - N + key] - mean * allowed.mean(-1))
-        table = torch.stack(rows)
-        if ratios:
-            return (table / table.sum((1, 2), keepdim=True)).mean(0)
-        table = table.mean(0)
-        table = table / table.sum() if total else table
-        return table.T if transposed else table
-
-    return answer
-
-
-def shares_as_lists(terms, N):
-    return shared()(terms.float().double(), N).tolist()
-
-
-# --- exercise 4 ---
 
 
 def matched(side="K", key=1, heads=False, total=False, swapped=False):
@@ -92,43 +109,25 @@ def matched_by_pattern_without(model, tokens, N, earlier, later):
     return float(pattern.diagonal(1 - N)[2:].mean())
 
 
+def needs(model, tokens, N, later, worst=False, whole=False, mean=False, swapped=False, **wrong):
+    left = [float(matched(**wrong)(model, tokens, N, (0, h), later)) for h in range(model.cfg.n_heads)]
+    order = sorted(range(len(left)), key=left.__getitem__)
+    first, control = order[1 if worst else 0], left[order[1]]
+    control = float(matched(side="")(model, tokens, N, (0, 0), later)) if whole else control
+    control = sum(left) / len(left) if mean else control
+    return (first, 0) if swapped else (0, first), left[first], control
+
+
+def cut_and(first=None, **wrong):
+    return first or matched(), lambda *given: needs(*given, **wrong)
+
+
 def model_changed_in_place(model, tokens, N, earlier, later):
     model.W_O[earlier] = 0
     return matched("")(model, tokens, N, earlier, later)
 
 
-# --- exercise 5 ---
-
-
-def circle(turn=-1, gain=30.0, rest=0.5, previous=True, root=True, quiet=True, wide=False, read=True, layers=2):
-    def answer(d_vocab, n_ctx):
-        cfg = ModelConfig(
-            n_layers=layers, n_heads=1, d_model=3 * d_vocab + 2 + wide, d_head=d_vocab, d_vocab=d_vocab, n_ctx=n_ctx
-        )
-        model = AttentionOnlyTransformer(cfg).requires_grad_(False)
-        token, before, output, place, _ = torch.eye(cfg.d_model).split([d_vocab] * 3 + [2, int(wide)])
-        inside, scale = torch.eye(d_vocab), d_vocab**0.5 if root else 1.0
-        step = torch.tensor(2 * torch.pi / n_ctx)
-        angle, s = step * torch.arange(n_ctx), turn * step
-        model.W_E.copy_(token)
-        model.W_pos.copy_(torch.stack([angle.cos(), angle.sin()], dim=1) @ place)
-        turned = torch.tensor([[s.cos(), s.sin()], [-s.sin(), s.cos()]])
-        model.W_Q[0, 0] = gain / (1 - step.cos()) * scale * place.T @ turned @ inside[:2]
-        model.W_K[0, 0] = place.T @ inside[:2]
-        model.W_V[0, 0], model.W_O[0, 0] = token.T @ inside, inside.T @ before
-        if layers == 1:
-            return model
-        model.W_Q[1, 0] = 30 * scale * token.T @ inside
-        model.W_K[1, 0] = (before if previous else token).T @ inside + rest * token[0].outer(inside.sum(0))
-        model.W_V[1, 0] = token[int(quiet) :].T @ inside[int(quiet) :]
-        model.W_O[1, 0] = inside.T @ output
-        model.W_U.copy_(10 * (output if read else token).T)
-        return model
-
-    return answer
-
-
-# --- exercise 6 ---
+# --- exercise 4 ---
 
 
 def pointed(apart=2.0, shift=1, copied=True, read="pointer", gain=50.0, double=False):
@@ -153,54 +152,56 @@ def nothing(*_):
 
 
 MISTAKES = [
-    (ch07.induction_keys, keys(lambda j: j), "the earlier occurrences themselves"),
-    (ch07.induction_keys, keys(lambda j: j - 1), "one to the left"),
-    (ch07.induction_keys, keys_of_itself_too, "no earlier occurrence of itself"),
-    (ch07.induction_keys, keys_of_the_latest, "Only the latest"),
-    (ch07.induction_keys, keys_of_the_first, "Only the first"),
-    (ch07.induction_keys, keys_before_the_query, "may be the present position"),
-    (ch07.induction_keys, lambda tokens: [[] for _ in tokens], "expected ["),
-    (ch07.induction_keys, lambda tokens: [], "0 lists for 5 positions"),
-    (ch07.induction_keys, nothing, "The answer is None"),
-    (ch07.name_heads, named(induction=0), "is called 'other', expected 'induction'"),
-    (ch07.name_heads, named(induction=2), "expected 'induction'"),
-    (ch07.name_heads, named(first=1), "in the first copy only"),
-    (ch07.name_heads, named(least=0.0), "expected 'other'"),
-    (ch07.name_heads, named(previous=2), "expected 'previous'"),
-    (ch07.name_heads, named(least=0.99), "is called 'other', expected"),
-    (ch07.name_heads, lambda pattern, N: ["other"], "1 names for 7 heads"),
-    (ch07.name_heads, nothing, "The answer is None"),
-    (ch07.shares, shared(key=0), "key q − N, the same token"),
-    (ch07.shares, shared(mean=False), "isn't taken off"),
-    (ch07.shares, shared(future=True), "only those up to the query"),
-    (ch07.shares, shared(total=False), "divide by that of the whole score"),
-    (ch07.shares, shared(transposed=True), "transposed"),
-    (ch07.shares, shared(ratios=True), "means of ratios"),
-    (ch07.shares, shared(queries=(1, 0)), "the last is missing"),
-    (ch07.shares, shared(queries=(0, 1)), "last token of the first copy"),
-    (ch07.shares, lambda terms, N: shared()(terms.abs(), N), "A share is"),
-    (ch07.shares, lambda terms, N: shared()(terms, N).sum(0), "has shape [3], expected [3, 3]"),
-    (ch07.shares, nothing, "is None"),
-    (ch07.matching_without, matched(side=""), "Nothing is cut"),
-    (ch07.matching_without, matched(side="V"), "Nothing is cut"),
-    (ch07.matching_without, matched(side="Q"), "The path to the queries"),
-    (ch07.matching_without, matched(heads=True), "The whole head is cut"),
-    (ch07.matching_without, matched(key=0), "q − N, the same token"),
-    (ch07.matching_without, matched(total=True), "take the mean"),
-    (ch07.matching_without, matched(swapped=True), "The mean attention is"),
-    (ch07.matching_without, model_changed_in_place, "You changed W_O"),
-    (ch07.matching_without, nothing, "is None"),
-    (ch07.induction_on_a_circle, circle(turn=1), "previous token everywhere"),
-    (ch07.induction_on_a_circle, circle(gain=0.5), "previous token everywhere"),
-    (ch07.induction_on_a_circle, circle(root=False, gain=2.0), "previous token everywhere"),
-    (ch07.induction_on_a_circle, circle(previous=False), "keys must be made of the previous token"),
-    (ch07.induction_on_a_circle, circle(rest=2.0), "as high as a match or higher"),
-    (ch07.induction_on_a_circle, circle(rest=0.0), "attention to the start token falls"),
-    (ch07.induction_on_a_circle, circle(quiet=False), "resting on the start token must add nothing"),
-    (ch07.induction_on_a_circle, circle(read=False), "looks at the right key"),
-    (ch07.induction_on_a_circle, circle(wide=True), "d_model is 54, and 53 must do"),
-    (ch07.induction_on_a_circle, circle(layers=1), "(n_layers, d_vocab, n_ctx) is (1, 17, 40)"),
-    (ch07.induction_on_a_circle, nothing, "expected an AttentionOnlyTransformer"),
+    (ch07.induction_keys, first_half(keys(lambda j: j)), "the earlier occurrences themselves"),
+    (ch07.induction_keys, first_half(keys(lambda j: j - 1)), "one to the left"),
+    (ch07.induction_keys, first_half(keys_of_itself_too), "no earlier occurrence of itself"),
+    (ch07.induction_keys, first_half(keys_of_the_latest), "Only the latest"),
+    (ch07.induction_keys, first_half(keys_of_the_first), "Only the first"),
+    (ch07.induction_keys, first_half(keys_before_the_query), "may be the present position"),
+    (ch07.induction_keys, first_half(lambda tokens: [[] for _ in tokens]), "expected ["),
+    (ch07.induction_keys, first_half(lambda tokens: []), "0 lists for 5 positions"),
+    (ch07.induction_keys, first_half(nothing), "The answer is None"),
+    (ch07.name_heads, pair(named(induction=0)), "is called"),
+    (ch07.name_heads, pair(named(induction=2)), "expected 'induction'"),
+    (ch07.name_heads, pair(named(first=1)), "expected 'other'"),
+    (ch07.name_heads, pair(named(least=0.0)), "expected 'other'"),
+    (ch07.name_heads, pair(named(previous=2)), "expected 'previous'"),
+    (ch07.name_heads, pair(named(least=0.99)), "is called 'other', expected"),
+    (ch07.name_heads, pair(lambda pattern, N: ["other"]), "1 names for"),
+    (ch07.name_heads, pair(nothing), "The answer is None"),
+    (ch07.matching_without, cut_and(matched(side="")), "Nothing is cut"),
+    (ch07.matching_without, cut_and(matched(side="V")), "Nothing is cut"),
+    (ch07.matching_without, cut_and(matched(side="Q")), "The path to the queries"),
+    (ch07.matching_without, cut_and(matched(heads=True)), "The whole head is cut"),
+    (ch07.matching_without, cut_and(matched(key=0)), "q − N, the same token"),
+    (ch07.matching_without, cut_and(matched(total=True)), "take the mean"),
+    (ch07.matching_without, cut_and(matched(swapped=True)), "The mean attention is"),
+    (ch07.matching_without, cut_and(model_changed_in_place), "You changed W_O"),
+    (ch07.matching_without, cut_and(nothing), "is None"),
+    (ch07.induction_keys, second(reduce="sum"), "the sum over the queries"),
+    (ch07.induction_keys, second(everywhere=True), "over all queries"),
+    (ch07.induction_keys, second(mean=True), "the mean over keys"),
+    (ch07.induction_keys, second(keys_of=keys(lambda j: j)), "earlier occurrences themselves"),
+    (ch07.induction_keys, second(swapped=True), "There is no head"),
+    (ch07.induction_keys, second(value=0.5), "the mean attention of head"),
+    (ch07.induction_keys, (keys(lambda j: j + 1), lambda m, t: ((1, 1), best(m, t)[1])), "not seen you found head"),
+    (ch07.induction_keys, (keys(lambda j: j + 1), lambda *_: 1), "Return two things"),
+    (ch07.induction_keys, (keys(lambda j: j + 1), lambda *_: (1, 1)), "A head is (layer, head)"),
+    (ch07.name_heads, pair(controlled=False), "looks by position alone"),
+    (ch07.name_heads, pair(name=named(induction=0)), "you give [], expected [(1, 0)]"),
+    (ch07.name_heads, (named(), lambda *_: [(1, 1), (1, 10)]), "expected [(1, 0)]"),
+    (ch07.name_heads, pair(named(last=1)), "expected"),
+    (ch07.name_heads, pair(named(first=0)), "expected"),
+    (ch07.name_heads, pair(named(least=0.5)), "is called 'other'"),
+    (ch07.name_heads, pair(named(least=0.38)), "expected 'other'"),
+    (ch07.name_heads, pair(first_over_the_line), "expected"),
+    (ch07.matching_without, cut_and(worst=True), "you say that it needs"),
+    (ch07.matching_without, cut_and(whole=True), "the control is the whole model"),
+    (ch07.matching_without, cut_and(mean=True), "the control is"),
+    (ch07.matching_without, cut_and(swapped=True), "you say that it needs"),
+    (ch07.matching_without, cut_and(total=True), "what is left is"),
+    (ch07.matching_without, (matched(), lambda *_: ((0, 8), 0.02, 0.4)), "what is left is"),
+    (ch07.matching_without, (matched(), lambda *_: (0, 8)), "Return three things"),
     (ch07.pointer_weights, pointed(apart=-1.0), "keep it out"),
     (ch07.pointer_weights, pointed(shift=0), "must be moved by one"),
     (ch07.pointer_weights, pointed(shift=-1), "the wrong way"),
@@ -216,23 +217,18 @@ MISTAKES = [
 
 @pytest.mark.parametrize(("checker", "answer", "says"), MISTAKES, ids=[says[:40] for *_, says in MISTAKES])
 def test_a_mistake_is_told_what_is_wrong(checker, answer, says):
-    outcome = checker(answer)
+    outcome = checker(*answer) if isinstance(answer, tuple) else checker(answer)
     assert outcome.status == "failed" and says.lower() in outcome.message.lower(), outcome
 
 
 RIGHT = [
-    (ch07.induction_keys, keys(lambda j: j + 1)),
-    (ch07.induction_keys, lambda tokens: [torch.tensor(each) for each in keys(lambda j: j + 1)(tokens)]),
-    (ch07.induction_keys, lambda tokens: [set(each) for each in keys(lambda j: j + 1)(tokens)]),
-    (ch07.name_heads, named()),
-    (ch07.name_heads, lambda pattern, N: tuple(named()(pattern.double(), N))),
-    (ch07.shares, shared()),
-    (ch07.shares, shares_as_lists),
-    (ch07.matching_without, matched()),
-    (ch07.matching_without, matched_by_pattern_without),
-    (ch07.induction_on_a_circle, circle()),
-    (ch07.induction_on_a_circle, lambda *sizes: circle()(*sizes).double()),
-    (ch07.induction_on_a_circle, lambda *sizes: circle()(*sizes).requires_grad_(True)),
+    (ch07.induction_keys, first_half(keys(lambda j: j + 1))),
+    (ch07.induction_keys, first_half(lambda tokens: [torch.tensor(each) for each in keys(lambda j: j + 1)(tokens)])),
+    (ch07.induction_keys, first_half(lambda tokens: [set(each) for each in keys(lambda j: j + 1)(tokens)])),
+    (ch07.name_heads, pair(named())),
+    (ch07.name_heads, pair(lambda pattern, N: tuple(named()(pattern.double(), N)))),
+    (ch07.matching_without, cut_and(matched())),
+    (ch07.matching_without, cut_and(matched_by_pattern_without)),
     (ch07.pointer_weights, pointed()),
     (ch07.pointer_weights, pointed(double=True, gain=300.0)),
     (ch07.pointer_weights, pointed(apart=1.0)),
@@ -242,11 +238,11 @@ RIGHT = [
 
 @pytest.mark.parametrize(("checker", "answer"), RIGHT)
 def test_a_right_answer_passes_however_it_was_got(checker, answer):
-    outcome = checker(answer)
+    outcome = checker(*answer) if isinstance(answer, tuple) else checker(answer)
     assert outcome.status == "passed", outcome
 
 
 def test_every_checker_has_three_mistakes_or_more():
     told = [checker.__name__ for checker, *_ in MISTAKES]
     checkers = checkers_of(ch07)
-    assert len(checkers) == 6 and all(told.count(name) >= 3 for name in checkers)
+    assert len(checkers) == 4 and all(told.count(name) >= 3 for name in checkers)

@@ -28,10 +28,13 @@ def but(function, **wrong):
     return lambda *given: function(*given, **wrong)
 
 
-def shares(loss, change):
-    alone = loss["none"] - loss["0"], loss["none"] - loss["1"]
-    beside = loss["1"] - loss["both"], loss["0"] - loss["both"]
-    return change(torch.tensor(alone), torch.tensor(beside))
+def shares(model, tokens, change=lambda first, second: (first + second) / 2):
+    direct, single, _ = streams_by_order(model, tokens, model.run_with_cache(tokens)[1].pattern)
+    streams = direct, single - direct, single
+    one, heads, both = (stream_loss(model, x, tokens).mean().item() for x in streams)
+    guess = math.log(model.cfg.d_vocab)
+    first, second = torch.tensor([guess - one, guess - heads]), torch.tensor([heads - both, one - both])
+    return change(first, second)
 
 
 def step(
@@ -84,9 +87,29 @@ def rise(model, tokens, layer, head, order=1, whole_head=False, sign=1, alone=Fa
     return rises if each else rises.mean()
 
 
-def rise_of_a_real_ablation(model, tokens, layer, head):
-    streams = [run_without(model, tokens, heads=out)[1].resid[-1] for out in ([(layer, head)], [])]
-    return stream_loss(model, streams[0], tokens).mean() - stream_loss(model, streams[1], tokens).mean()
+def real(model, tokens, layer, head, sign=1, frozen=False, skip=True):
+    cache = model.run_with_cache(tokens)[1]
+    gone = run_without(model, tokens, heads=[(layer, head)])[1].resid[-1]
+    gone = cache.resid[-1] - cache.head_out(layer, head) if frozen else gone
+
+    def loss(x):
+        if skip:
+            return stream_loss(model, x, tokens).mean()
+        logits = (x[:, :-1] @ model.W_U).transpose(1, 2)
+        return torch.nn.functional.cross_entropy(logits, tokens[:, 1:])
+
+    return sign * (loss(gone) - loss(cache.resid[-1]))
+
+
+def two(first=None, other=None, found=None):
+    """Both halves of exercise 3."""
+    first, other = first or rise, other or real
+
+    def underrated(model, tokens):
+        heads = [(layer, head) for layer in range(2) for head in range(model.cfg.n_heads)]
+        return max(heads, key=lambda at: float(real(model, tokens, *at) - rise(model, tokens, *at)))
+
+    return lambda *given: (first(*given), other(*given)), found or underrated
 
 
 def rise_from_paths(model, tokens, layer, head):
@@ -108,8 +131,22 @@ def composed(pattern, order="jq"):
     return torch.einsum("bjqp,bipk->ijbqk", pattern[1], pattern[0])[..., 0]
 
 
-def product(pattern, first, second):
-    return pattern[1, :, second] @ pattern[0, :, first]
+def loudest(model, tokens, all_of_them=False, swapped=False, length=None, quietest=False):
+    pattern, start = model.run_with_cache(tokens)[1].pattern, model.W_E[tokens[0, 0]]
+    heads = range(model.cfg.n_heads)
+    constant = torch.ones(12, 12, dtype=torch.bool) if all_of_them else constants(pattern)
+    lengths = {(i, j): float((start @ (W_OV(model, 0, i) @ W_OV(model, 1, j)).AB).norm())
+               for i in heads for j in heads if constant[i, j]}  # fmt: skip
+    best = (min if quietest else max)(lengths, key=lengths.get)
+    return best[::-1] if swapped else best, length or lengths[best]
+
+
+def composed_wrongly(pattern):
+    return torch.einsum("bipk,bjkq->ijbpq", pattern[0], pattern[1])[..., 0]
+
+
+def constants(pattern):
+    return (composed(pattern) > 0.9999).flatten(2).all(dim=2)
 
 
 def nothing(*_):
@@ -117,43 +154,30 @@ def nothing(*_):
 
 
 RIGHT = [
-    (ch08.importance_table, table),
-    (ch08.importance_table, lambda *given: torch.tensor(table(*given), dtype=torch.float64)),
-    (ch08.fair_shares, lambda loss: shares(loss, lambda alone, beside: (alone + beside) / 2)),
-    (ch08.fair_shares, lambda loss: shares(loss, lambda alone, beside: ((alone + beside) / 2).tolist())),
+    (ch08.importance_table, (table, shares)),
+    (ch08.importance_table, (lambda *given: torch.tensor(table(*given), dtype=torch.float64), shares)),
     (ch08.one_step, step),
     (ch08.one_step, step_by_heads),
     (ch08.one_step, lambda *given: torch.stack(step(*given))),
-    (ch08.direct_term_rise, rise),
-    (ch08.direct_term_rise, rise_from_paths),
-    (ch08.virtual_head, lambda m, p, i, j: (product(p, i, j), W_OV(m, 0, i) @ W_OV(m, 1, j))),
-    (ch08.virtual_head, lambda m, p, i, j: [product(p, i, j), (W_OV(m, 0, i) @ W_OV(m, 1, j)).AB]),
-    (ch08.same_everywhere, lambda p: (composed(p) > 0.9999).flatten(2).all(dim=2)),
-    (ch08.same_everywhere, lambda p: ((composed(p) > 0.9999).flatten(2).all(dim=2)).int().tolist()),
+    (ch08.two_rises, two(rise)),
+    (ch08.two_rises, two(rise_from_paths)),
+    (ch08.same_everywhere, (lambda p: (composed(p) > 0.9999).flatten(2).all(dim=2), loudest)),
+    (ch08.same_everywhere, (lambda p: ((composed(p) > 0.9999).flatten(2).all(dim=2)).int().tolist(), loudest)),
 ]
 
 # --- plausible mistakes: (checker, answer, what the message must say) ---
 
 MISTAKES = [
-    (ch08.importance_table, but(table, count=lambda n, heads, k: (n * heads) ** k), "different layers"),
-    (ch08.importance_table, but(table, count=lambda n, heads, k: heads**k), "How many terms"),
-    (ch08.importance_table, but(table, start=math.log2), "starts in bits"),
-    (ch08.importance_table, but(table, start=lambda d_vocab: 0.0), "begins with the loss of the direct path"),
-    (ch08.importance_table, but(table, fall=lambda start, _, now: start - now), "from the uniform guess each time"),
-    (ch08.importance_table, but(table, fall=lambda start, before, now: now - before), "wrong sign"),
-    (ch08.importance_table, but(table, per_term=lambda gained, n: gained), "per term"),
-    (ch08.importance_table, lambda losses, *_: losses, "rows of three numbers"),
-    (ch08.importance_table, lambda *given: table(*given)[1:], "has shape [2, 3], expected [3, 3]"),
-    (ch08.importance_table, nothing, "None"),
-    (ch08.fair_shares, but(shares, change=lambda alone, beside: alone), "gives alone"),
-    (ch08.fair_shares, but(shares, change=lambda alone, beside: beside), "beside the other"),
-    (ch08.fair_shares, but(shares, change=lambda alone, beside: alone + beside), "take the mean"),
-    (ch08.fair_shares, but(shares, change=lambda alone, beside: -(alone + beside) / 2), "wrong sign"),
-    (ch08.fair_shares, but(shares, change=lambda alone, beside: (alone + beside).flip(0) / 2), "swapped"),
-    (ch08.fair_shares, but(shares, change=lambda a, b: (a + b) / (a + b).sum()), "leave them in nats"),
-    (ch08.fair_shares, but(shares, change=lambda a, b: (a + b).mean() / 2 * torch.ones(2)), "a share is"),
-    (ch08.fair_shares, but(shares, change=lambda a, b: torch.stack([a[0], b[0]])), "the shares sum to"),
-    (ch08.fair_shares, nothing, "None"),
+    (ch08.importance_table, (but(table, count=lambda n, heads, k: (n * heads) ** k), shares), "different layers"),
+    (ch08.importance_table, (but(table, count=lambda n, heads, k: heads**k), shares), "How many terms"),
+    (ch08.importance_table, (but(table, start=math.log2), shares), "starts in bits"),
+    (ch08.importance_table, (but(table, start=lambda d_vocab: 0.0), shares), "begins with the loss of the direct path"),
+    (ch08.importance_table, (but(table, fall=lambda start, _, now: start - now), shares), "uniform guess each time"),
+    (ch08.importance_table, (but(table, fall=lambda start, before, now: now - before), shares), "wrong sign"),
+    (ch08.importance_table, (but(table, per_term=lambda gained, n: gained), shares), "per term"),
+    (ch08.importance_table, (lambda losses, *_: losses, shares), "rows of three numbers"),
+    (ch08.importance_table, (lambda *given: table(*given)[1:], shares), "has shape [2, 3], expected [3, 3]"),
+    (ch08.importance_table, (nothing, shares), "None"),
     (ch08.one_step, but(step, fresh=True), "in this very step"),
     (ch08.one_step, but(step, up_to=lambda layer: layer + 1), "its own output"),
     (ch08.one_step, but(step, up_to=lambda layer: None), "what it and later layers wrote"),
@@ -165,35 +189,47 @@ MISTAKES = [
     (ch08.one_step, step_that_returns_streams, "only what the layer adds"),
     (ch08.one_step, lambda *given: sum(step(*given)), "what layer 0 writes has shape"),
     (ch08.one_step, lambda *given: step(*given)[:2], "what each of the 3 layers writes"),
-    (ch08.direct_term_rise, but(rise, order=2), "beside the virtual heads"),
-    (ch08.direct_term_rise, but(rise, whole_head=True), "the head's whole output"),
-    (ch08.direct_term_rise, but(rise, sign=-1), "is a fall"),
-    (ch08.direct_term_rise, but(rise, alone=True), "gives alone"),
-    (ch08.direct_term_rise, but(rise, skip=False), "position 0"),
-    (ch08.direct_term_rise, but(rise, each=True), "Return one number"),
-    (ch08.direct_term_rise, rise_of_a_real_ablation, "a real ablation"),
-    (ch08.direct_term_rise, lambda m, tokens, layer, head: rise(m, tokens, layer, head - 1), "The rise for head"),
-    (ch08.virtual_head, lambda m, p, i, j: (p[0, :, i] @ p[1, :, j], W_OV(m, 0, i) @ W_OV(m, 1, j)), "A² A¹"),
-    (ch08.virtual_head, lambda m, p, i, j: (p[0, :, i] * p[1, :, j], W_OV(m, 0, i) @ W_OV(m, 1, j)), "entry by entry"),
-    (ch08.virtual_head, lambda m, p, i, j: (product(p, j, i), W_OV(m, 0, i) @ W_OV(m, 1, j)), "The heads are swapped"),
-    (ch08.virtual_head, lambda m, p, i, j: (product(p, i, j), W_OV(m, 1, j) @ W_OV(m, 0, i)), "the paper's order"),
-    (ch08.virtual_head, lambda m, p, i, j: (product(p, i, j), W_OV(m, 0, j) @ W_OV(m, 1, i)), "heads swapped"),
-    (ch08.virtual_head, lambda m, p, i, j: (product(p, i, j), (W_OV(m, 0, i) @ W_OV(m, 1, j)).T), "transpose"),
-    (ch08.virtual_head, lambda m, p, i, j: (product(p, i, j), W_OV(m, 1, j)), "The matrix is"),
-    (ch08.virtual_head, lambda m, p, i, j: (p[1, :, j], W_OV(m, 0, i) @ W_OV(m, 1, j)), "The pattern is"),
-    (ch08.virtual_head, lambda m, p, i, j: product(p, i, j), "Return two things"),
-    (ch08.same_everywhere, lambda p: one_of_two(p, lambda a, b: a), "But a later head"),
-    (ch08.same_everywhere, lambda p: one_of_two(p, lambda a, b: b), "But after an earlier head"),
-    (ch08.same_everywhere, lambda p: one_of_two(p, torch.logical_and), "one is enough"),
-    (ch08.same_everywhere, lambda p: one_of_two(p, torch.logical_or), "Look at the product"),
-    (ch08.same_everywhere, lambda p: (composed(p) > 0.9999).flatten(2).all(dim=2).T, "transpose"),
-    (ch08.same_everywhere, lambda p: (composed(p)[:, :, 0] > 0.9999).all(dim=2), "first context only"),
-    (ch08.same_everywhere, lambda p: (composed(p)[..., -1] > 0.9999).all(dim=2), "last position only"),
-    (ch08.same_everywhere, lambda p: composed(p).flatten(2).mean(dim=2) > 0.9, "is True, expected False"),
-    (ch08.same_everywhere, lambda p: composed(p).flatten(2).mean(dim=2), "True and False"),
-    (ch08.same_everywhere, lambda p: torch.ones(6, 6), "is True, expected False"),
-    (ch08.same_everywhere, lambda p: composed(p) > 0.9999, "has shape"),
-    (ch08.same_everywhere, nothing, "None"),
+    (ch08.two_rises, two(but(rise, order=2)), "beside the virtual heads"),
+    (ch08.two_rises, two(but(rise, whole_head=True)), "the head's whole output"),
+    (ch08.two_rises, two(but(rise, sign=-1)), "is a fall"),
+    (ch08.two_rises, two(but(rise, alone=True)), "gives alone"),
+    (ch08.two_rises, two(but(rise, skip=False)), "position 0"),
+    (ch08.two_rises, two(but(rise, each=True)), "over all contexts, not 3"),
+    (ch08.two_rises, two(real), "the real one"),
+    (ch08.two_rises, two(lambda m, tokens, layer, head: rise(m, tokens, layer, head - 1)), "The rise for head"),
+    (ch08.same_everywhere, (lambda p: one_of_two(p, lambda a, b: a), loudest), "But a later head"),
+    (ch08.same_everywhere, (lambda p: one_of_two(p, lambda a, b: b), loudest), "But after an earlier head"),
+    (ch08.same_everywhere, (lambda p: one_of_two(p, torch.logical_and), loudest), "one is enough"),
+    (ch08.same_everywhere, (lambda p: one_of_two(p, torch.logical_or), loudest), "Look at the product"),
+    (ch08.same_everywhere, (lambda p: (composed(p) > 0.9999).flatten(2).all(dim=2).T, loudest), "transpose"),
+    (ch08.same_everywhere, (lambda p: (composed(p)[:, :, 0] > 0.9999).all(dim=2), loudest), "first context only"),
+    (ch08.same_everywhere, (lambda p: (composed(p)[..., -1] > 0.9999).all(dim=2), loudest), "last position only"),
+    (ch08.same_everywhere, (lambda p: composed(p).flatten(2).mean(dim=2) > 0.9, loudest), "is True, expected False"),
+    (ch08.same_everywhere, (lambda p: composed(p).flatten(2).mean(dim=2), loudest), "True and False"),
+    (ch08.same_everywhere, (lambda p: torch.ones(6, 6), loudest), "is True, expected False"),
+    (ch08.same_everywhere, (lambda p: composed(p) > 0.9999, loudest), "has shape"),
+    (ch08.same_everywhere, (nothing, loudest), "None"),
+    (ch08.importance_table, (table, but(shares, change=lambda a, b: a)), "when it comes first"),
+    (ch08.importance_table, (table, but(shares, change=lambda a, b: b)), "when it comes second"),
+    (ch08.importance_table, (table, but(shares, change=lambda a, b: a + b)), "take the mean"),
+    (ch08.importance_table, (table, but(shares, change=lambda a, b: (a + b).flip(0) / 2)), "swapped"),
+    (ch08.importance_table, (table, but(shares, change=lambda a, b: -(a + b) / 2)), "wrong sign"),
+    (ch08.importance_table, (table, but(shares, change=lambda a, b: [a[0], b[1]])), "the paper's order"),
+    (ch08.importance_table, (table, but(shares, change=lambda a, b: [b[0], a[1]])), "with heads first"),
+    (ch08.importance_table, (table, lambda *_: [2.14, 3.39]), "a share is"),
+    (ch08.two_rises, two(other=but(real, sign=-1)), "is a fall"),
+    (ch08.two_rises, two(other=but(real, frozen=True)), "with patterns frozen"),
+    (ch08.two_rises, two(other=but(real, skip=False)), "position 0"),
+    (ch08.two_rises, two(other=rise), "the rise for head"),
+    (ch08.two_rises, two(found=lambda *_: (0, 8)), "not seen you say (0, 8)"),
+    (ch08.two_rises, two(found=lambda *_: (1, 1)), "another of which the table says even less"),
+    (ch08.two_rises, two(found=lambda *_: (2, 1)), "There is no head"),
+    (ch08.two_rises, two(found=lambda *_: 8), "A head is (layer, head)"),
+    (ch08.same_everywhere, (lambda p: (composed_wrongly(p) > 0.9999).flatten(2).all(dim=2), loudest), "A¹ A²"),
+    (ch08.same_everywhere, (constants, but(loudest, swapped=True)), "the earlier head comes first"),
+    (ch08.same_everywhere, (constants, but(loudest, quietest=True)), "another constant writes more"),
+    (ch08.same_everywhere, (constants, but(loudest, length=1.0)), "the length for"),
+    (ch08.same_everywhere, (constants, lambda *_: (7, 2)), "A virtual head is (earlier, later)"),
 ]  # fmt: skip
 
 
@@ -201,4 +237,4 @@ MISTAKES = [
     test_a_right_answer_passes,
     test_a_mistake_is_told_what_is_wrong,
     test_every_checker_has_three_mistakes_or_more,
-) = same_tests(ch08, RIGHT, MISTAKES, 6)
+) = same_tests(ch08, RIGHT, MISTAKES, 4)
