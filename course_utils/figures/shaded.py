@@ -30,7 +30,7 @@ def shaded_texts(
 ) -> HTML:
     """Texts by title, the first unfolded. A token's shade is its value: above 0 as the induction heads, below 0 blue.
 
-    tokens   the text, as it is to be shown; a token that ends in ↵ ends the line
+    tokens   the text, as it is to be shown; a ↵ ends the line
     values   one for each token; at `most` and beyond the shade is full
     query    the position that is framed, the present token
     looks    {position: weight} of those that are underlined, the thicker the more: where heads look from the query
@@ -53,9 +53,8 @@ def _panel(title: str, panel: Panel, most: float, is_open: bool) -> str:
     for place, (token, value) in enumerate(zip(tokens, values.tolist(), strict=True)):
         kinds = ["up" if value > 0 else "down", *["query"] * (place == query), *["look"] * (place in looks)]
         style = f"--share:{min(1, abs(value) / most):.2f};--weight:{looks.get(place, 0):.2f}"
-        shown = html.escape(visible(token).replace("·", " "))
-        span = f'<span class="{" ".join(kinds)}" style="{style}" title="{value:+.1f}">{shown}</span>'
-        spans.append(span + "\n" * token.endswith("↵"))
+        shown = html.escape(visible(token).replace("·", " ").replace("↵", "↵\n"))
+        spans.append(f'<span class="{" ".join(kinds)}" style="{style}" title="{value:+.1f}">{shown}</span>')
     text = f'<pre tabindex="0">{"".join(spans)}</pre>'
     said = f"<p>{html.escape(panel['says'])}</p>"
     return f"<details{' open' * is_open}><summary>{html.escape(title)}</summary>{text}{said}</details>\n"
