@@ -5,7 +5,7 @@ import re
 
 import pytest
 from any_figure import NARROW, TELEPHONE, fits
-from visits import serve
+from visits import serve, watch_shifts
 
 from tools import notebooks
 
@@ -121,3 +121,54 @@ def test_a_bad_page_is_found_out(visit, tmp_path):
         assert page.evaluate("document.documentElement.scrollWidth") > TELEPHONE
         found = " ".join(visited.violations())
         assert "image-alt" in found and "color-contrast" in found
+
+
+MEASURES = """() => {
+    const code = [...document.querySelectorAll('.bd-article .cell_input')].filter(each => each.checkVisibility());
+    const page = document.querySelector('.bd-article');
+    const cut = pre => pre.scrollWidth > pre.clientWidth + 1;
+    const top = each => each.getBoundingClientRect().top + scrollY;
+    const first = [...document.querySelectorAll('.bd-article :is(.course-explorable, .cell_output img)')][0];
+    return {
+        code: code.reduce((sum, each) => sum + each.offsetHeight, 0) / page.offsetHeight,
+        narrow: code.filter(each => each.offsetWidth < 740).length,
+        cut: code.filter(each => [...each.querySelectorAll('pre')].some(cut)).length,
+        first: first && top(first) - top(document.querySelector('h1')),
+    };
+}"""
+CHAPTERS = [name for name in BOOK if re.match(r"book/\d\d_", name) and not name.startswith("book/13")]
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_a_chapter_leads_with_its_picture(visit, served, name):
+    """As it is opened, in a window of 1280 by 900: something to see within two screens; little code, none of it cut."""
+    visited = visit(served)
+    watch_shifts(visited.page)
+    page = visited.open(name)
+    found = page.evaluate(MEASURES)
+    if name < "book/10":  # those that teach the paper
+        assert found["first"] is not None and found["first"] <= 2 * 900, found
+        assert found["code"] <= 0.12, found
+    assert found["narrow"] == found["cut"] == 0, found
+    assert page.evaluate("window.shift") < 0.05
+
+
+def test_code_is_shown_by_choice_and_the_choice_is_kept(visit, served):
+    page = visit(served).open(CHAPTERS[-4])
+    seen = "() => [...document.querySelectorAll('.bd-article .cell_input')].filter(e => e.checkVisibility()).length"
+    open_cells = page.evaluate(seen)
+    page.get_by_role("button", name="none", exact=True).click()
+    none = page.evaluate(seen)
+    page.reload()
+    assert page.evaluate(seen) == none < open_cells, "kept; exercises stay open"
+    page.get_by_role("button", name="all", exact=True).click()
+    assert page.evaluate(seen) > open_cells
+    page.get_by_role("button", name="key", exact=True).click()
+    assert page.evaluate(seen) == open_cells
+
+
+def test_begin_stands_on_the_first_screen(visit, served):
+    page = visit(served).open(BOOK[0])
+    begin = page.get_by_role("link", name="Begin · nothing to install").bounding_box()
+    assert begin["y"] + begin["height"] <= 700
+    assert page.locator(".course-card").count() == 13

@@ -155,10 +155,23 @@ CODE_CHOICE = """
 <button type="button" data-code="none" aria-pressed="false">none</button></div>
 """
 FRAME = '<div class="ex-frame"'
+# From a server the typefaces of the first screen are asked for at once, so that little is drawn in others before them.
+# From the disk they are there at once, and a browser would refuse to be asked so.
+ASK_FOR_FONTS = """<script>
+if (location.protocol !== "file:")
+  for (const name of ["inter-latin-wght-normal", "source-serif-4-latin-wght-normal"]) {
+    const href = `FOLDER/${name}.woff2`;
+    document.head.append(
+      Object.assign(document.createElement("link"), { rel: "preload", as: "font", crossOrigin: "", href }),
+    );
+  }
+</script>"""
 
 
 def frame_page(app, pagename, templatename, context, doctree):
-    """The choice of code below a chapter's title, and the numbers of its figures that answer."""
+    """The choice of code below a chapter's title, the numbers of its figures that answer, its typefaces at once."""
+    fonts = ASK_FOR_FONTS.replace("FOLDER", context["pathto"]("_static/vendor/fonts", 1))
+    context["metatags"] = context.get("metatags", "") + fonts
     body = context.get("body", "")
     if '<div class="cell ' in body:
         body = body.replace("</h1>", "</h1>" + CODE_CHOICE, 1)
