@@ -1,27 +1,34 @@
 """Exercises of chapter 5, "Eigenvalue analysis".
 
-Each checker makes small matrices (in 64-bit numbers), works out the answer by another route, and compares.
+Each checker makes small matrices (in 64-bit numbers), works out the answer by another route, and compares. What is to
+be found in a trained model is looked for in the shipped one and in one in disguise.
 """
 
 import torch
 from torch.overrides import TorchFunctionMode
 
+from course_utils.checkpoints import load_model
 from course_utils.checks.base import (
     Wrong,
     close,
+    disguised,
+    drawn_tokens,
     exercise,
     normal,
+    numbers,
     require,
     require_close,
     require_given,
     small_model,
 )
 from course_utils.config import ModelConfig
+from course_utils.corpus import common_tokens, load_tokenizer
 from course_utils.factored import FactoredMatrix
+from course_utils.model import AttentionOnlyTransformer
 
 # All sizes differ, so that no shape is right by chance.
 SMALL = ModelConfig(n_layers=2, n_heads=3, d_model=10, d_head=4, d_vocab=23, n_ctx=9)
-EXACT = 1e-7  # eigenvalues in 64-bit numbers, relative to the largest
+FEW = ModelConfig(n_layers=1, n_heads=3, d_model=12, d_head=5, d_vocab=12, n_ctx=9)
 
 
 @exercise("Exercise 5.1")
@@ -56,125 +63,63 @@ def predicted(answer) -> str:
 
 @exercise("Exercise 5.2")
 def my_positivity(answer) -> str:
-    for seed in range(3):
-        # Eigenvalues of any kind: real ones of both signs, and complex pairs; the sum is once below zero.
-        M = normal((9, 9), 20 + seed)
-        M = M - (M.trace() + 5 * (seed - 1)) / 9 * torch.eye(9, dtype=M.dtype)
-        values = torch.linalg.eigvals(M)
-        got = _complex(answer(values.clone()), "Your measure")
-        require(got.ndim == 0 or got.numel() == 1, f"Your measure has shape {list(got.shape)}, expected one number.")
-        got = got.reshape(())
-        require(abs(got.imag) < 1e-9, f"Your measure is {_show(got)}: it should be real.")
-        want = M.trace() / (values.real.square() + values.imag.square()).sqrt().sum()
-        parts = values.real
-        mistakes = {
-            "This is the share of eigenvalues with a positive real part: weigh each by its size.": (parts > 0)
-            .double()
-            .mean(),
-            "You divide by the sizes of the real parts: |λ| of a complex number is its distance from 0.": parts.sum()
-            / parts.abs().sum(),
-            "The sign is lost: take the real part of the sum, not its size.": want.abs(),
-            "You divide by how many there are: divide by Σ|λ|.": parts.mean(),
-            "This is the sum alone: divide by Σ|λ|.": parts.sum(),
-            "This is upside down.": 1 / want if want else torch.inf,
-        }
-        if not abs(got.real - want) < 1e-6:
-            for told, wrong in mistakes.items():
-                require(
-                    not abs(got.real - wrong) < 1e-6, f"Your measure is {got.real:.4g}, expected {want:.4g}. {told}"
-                )
-        require_close(got.real, want, "Your measure", 1e-6, "The sum of all, over the sum of their sizes.")
-    return "From −1 to 1, and the sign is kept."
+    for seed, layer in ((0, 0), (1, 1)):
+        model = small_model(SMALL, seed)
+        with _NoTable(SMALL.d_vocab):
+            got = answer(model, layer)
+        _require_positivities(got, model, layer)
+    trained = load_model("one-layer", "cpu").double().requires_grad_(False)
+    other, order = disguised(trained, 5)
+    want = _positivities(trained, 0)
+    for model, right, which in ((trained, want, "the trained model"), (other, want[order[0]], "a model of ours")):
+        got = numbers(answer(model, 0), f"Your answer for {which}")
+        require_close(got, right, f"On {which}, the positivity of the heads", 1e-4)
+    return f"In the trained model head {int(want.argmin())} is the odd one out, at {want.min():.2f}."
+
+
+def _require_positivities(got, model: AttentionOnlyTransformer, layer: int) -> None:
+    """Raise Wrong, and name the likely slip, unless these are the positivities of the heads of a layer."""
+    n, want = SMALL.n_heads, _positivities(model, layer)
+    require_given(got, "Your answer")
+    got = torch.stack([torch.as_tensor(x) for x in got]) if isinstance(got, list | tuple) else torch.as_tensor(got)
+    require(not got.is_complex(), "Your numbers are complex: Σλ is real, so take .real.")
+    got = numbers(got, "Your answer")
+    if got.ndim == 0:
+        raise Wrong(f"You return one number, {_show(got)}, expected {n}: sum over the eigenvalues of one head, dim=-1.")
+    told = f"Your answer has shape {list(got.shape)}, expected [{n}]."
+    require(list(got.shape) == [n], f"{told} One number for each head of the layer.")
+    W_V, W_O, W_C = model.W_V[layer], model.W_O[layer], model.W_U - model.W_U.mean(dim=1, keepdim=True)
+    small = W_O @ (W_C @ model.W_E) @ W_V
+    values = torch.linalg.eigvals(small)
+    total, real = values.sum(-1).real, values.real
+    keys = model.W_E - model.W_E.mean(dim=0)
+    mistakes = {
+        "They are those of W_U as it is: centre it over the vocabulary first.": _measure(
+            W_O @ (model.W_U @ model.W_E) @ W_V),
+        "W_U is centred along the wrong axis: take off each row's mean over the tokens, dim=1.": _measure(
+            W_O @ ((model.W_U - model.W_U.mean(dim=0)) @ model.W_E) @ W_V),
+        "They are those of W_V W_O alone, a map of the stream: begin and end at tokens.": _measure(W_O @ W_V),
+        "They are those of the QK circuit.": _measure(
+            model.W_K[layer].mT @ (keys.T @ model.W_E) @ model.W_Q[layer]),
+        f"They are those of layer {1 - layer}, asked was {layer}.": _positivities(model, 1 - layer),
+        "This is the share of eigenvalues with a positive real part: weigh each by its size.": (
+            (real > 0).double().mean(-1)),
+        "You divide by the sizes of the real parts: |λ| of a complex number is its distance from 0.": (
+            total / real.abs().sum(-1)),
+        "The sign is lost: take the real part of the sum, not its size.": want.abs(),
+        "You divide by how many there are: divide by Σ|λ|.": total / SMALL.d_head,
+        "This is the sum alone: divide by Σ|λ|.": total,
+        "This is upside down.": 1 / want,
+        "You divide by one sum over all heads: each head has its own.": total / values.abs().sum(),
+    }  # fmt: skip
+    if not close(got, want):
+        for message, wrong in mistakes.items():
+            require(not close(got, wrong), f"Head 0 has {got[0]:.4g}, expected {want[0]:.4g}. {message}")
+    require_close(got, want, "The positivity of the heads", hint="The sum of all, over the sum of their sizes.")
 
 
 @exercise("Exercise 5.3")
-def head_eigenvalues(answer) -> str:
-    for seed, layer, head in ((0, 0, 1), (1, 1, 2)):
-        model = small_model(SMALL, seed)
-        with _NoTable(SMALL.d_vocab):
-            got = answer(model, layer, head)
-        got = _complex(got, "Your answer").flatten()
-        W_V, W_O, W_U = model.W_V[layer, head], model.W_O[layer, head], model.W_U
-        W_C = W_U - W_U.mean(dim=1, keepdim=True)
-        table = model.W_E @ W_V @ W_O @ W_C
-        want = torch.linalg.eigvals(table)
-        want = want[want.abs().argsort(descending=True)[: SMALL.d_head]]
-        n = SMALL.d_vocab
-        told = f"You return {len(got)} numbers, expected {SMALL.d_head}."
-        require(len(got) != SMALL.d_model, f"{told} {SMALL.d_model} is d_model: those of a d_model × d_model matrix.")
-        require(len(got) != n, f"{told} Those are of the table of tokens × tokens: the small product has them all.")
-        require(len(got) == SMALL.d_head, told)
-        mistakes = {
-            "They are those of W_U as it is: centre it over the vocabulary first.": W_O @ W_U @ model.W_E @ W_V,
-            "W_U is centred along the wrong axis: take off each row's mean over the tokens, dim=1.": W_O
-            @ (W_U - W_U.mean(dim=0))
-            @ model.W_E
-            @ W_V,
-            "They are those of W_V W_O alone, a map of the stream: begin and end at tokens.": W_O @ W_V,
-            "They are those of the QK circuit.": model.W_K[layer, head].T
-            @ (model.W_E.T @ model.W_E)
-            @ model.W_Q[layer, head],
-            "They are those of the QK circuit, keys centred.": model.W_K[layer, head].T
-            @ (model.W_E - model.W_E.mean(dim=0)).T
-            @ model.W_E
-            @ model.W_Q[layer, head],
-        }
-        for other_layer in range(SMALL.n_layers):
-            for other in range(SMALL.n_heads):
-                if (other_layer, other) != (layer, head):
-                    other_head = model.W_O[other_layer, other] @ W_C @ model.W_E @ model.W_V[other_layer, other]
-                    mistakes[f"They are those of head {other_layer}.{other}, asked was {layer}.{head}."] = other_head
-        scale = want.abs().max()
-        if _apart(got, want) > EXACT * scale:
-            for message, wrong in mistakes.items():
-                wrong = torch.linalg.eigvals(wrong)
-                require(_apart(got, wrong) > EXACT * wrong.abs().max(), f"The eigenvalues are others. {message}")
-            real = bool((want.imag.abs() > 1e-9).any()) and not bool((got.imag.abs() > 1e-9).any())
-            require(not real, "All yours are real, but this matrix is not symmetric: use eigvals, not eigvalsh.")
-            largest = got[got.abs().nan_to_num(0).argmax()]
-            raise Wrong(f"The largest eigenvalue is {_show(largest)}, expected {_show(want[0])}. Multiply the thin "
-                        "factors the other way round: W_O W_U times W_E W_V.")  # fmt: skip
-    return f"{SMALL.d_head} numbers, and no table of tokens × tokens."
-
-
-@exercise("Exercise 5.4")
-def chance_level(answer) -> str:
-    n, d_vocab, d_model, d_head = 7, 19, 8, 3
-    W_E = normal((d_vocab, d_model), 1) + 2 * normal((1, d_model), 3)
-    W_Q, W_K = normal((n, d_model, d_head), 4), normal((n, d_model, d_head), 5)
-    keys = W_E - W_E.mean(dim=0)
-    want = _by_tables(W_E, W_Q, W_K, keys)
-    got = answer(W_E, W_Q, W_K)
-    require_given(got, "Your answer")
-    got = _complex(torch.stack([torch.as_tensor(x) for x in got]) if isinstance(got, list | tuple) else got, "It")
-    got = got.squeeze(-1) if got.ndim == 2 else got
-    values = torch.linalg.eigvals(W_K.mT @ keys.T @ W_E @ W_Q)
-    if got.ndim == 0:
-        raise Wrong(f"You return one number, {_show(got)}, expected {n}: sum over the eigenvalues of one head, dim=-1.")
-    require(list(got.shape) == [n], f"Your answer has shape {list(got.shape)}, expected [{n}].")
-    require(bool((got.imag.abs() < 1e-9).all()), "Your numbers are complex: Σλ is real, so take .real.")
-    mistakes = {
-        "That is without centring: take the mean over the tokens off W_E on the keys' side.": _by_tables(
-            W_E, W_Q, W_K, W_E
-        ),
-        "W_E is centred along the wrong axis: its columns run over the vocabulary, so dim=0.": _by_tables(
-            W_E, W_Q, W_K, W_E - W_E.mean(dim=1, keepdim=True)
-        ),
-        "Those are the measures of W_Q W_Kᵀ alone: W_E belongs to the circuit, on both sides.": _measure(W_K.mT @ W_Q),
-        "The sign is lost: take the real part of the sum, not its size.": want.abs(),
-        "You divide by the sizes of the real parts: |λ| is the distance from 0.": values.real.sum(-1)
-        / values.real.abs().sum(-1),
-        "You divide by one sum over all heads: each head has its own.": values.real.sum(-1) / values.abs().sum(),
-    }
-    if not close(got.real, want):
-        for told, wrong in mistakes.items():
-            require(not close(got.real, wrong), f"Head 0 has {got.real[0]:.4g}, expected {want[0]:.4g}. {told}")
-    require_close(got.real, want, "The positivity of the heads", 1e-6, "Compare with the whole table.")
-    return f"{n} random heads, between {want.min():.2f} and {want.max():.2f}."
-
-
-@exercise("Exercise 5.5")
-def kind(answer) -> str:
+def kind(answer, suppressor) -> str:
     chance = torch.tensor([-0.2, 0.31, 0.05, -0.28, 0.1, 0.0], dtype=torch.float64)
     heads = _planted()
     for name, (ov, want, hint) in heads.items():
@@ -184,10 +129,132 @@ def kind(answer) -> str:
         said = f"You call {name} {got!r}, expected {want!r}."
         require(got in ("copying", "anti-copying", "neither"), f"You return {got!r}, expected one of the three words.")
         require(got == want, f"{said} {hint}")
-    return f"{len(heads)} heads, each called by its name."
+    said = f"{len(heads)} heads, each called by its name."
+    trained = load_model("two-layer", "cpu").double().requires_grad_(False)
+    tokens = drawn_tokens(trained.cfg.d_vocab, (3, 20), 7)
+    tokens[:, 0] = load_tokenizer().start_id
+    other, _ = disguised(trained, 6)
+    planted = _with_suppressor()
+    few = drawn_tokens(planted.cfg.d_vocab, (2, 6), 8)
+    for model, text, which in (
+        (planted, few, "a small model"),
+        (trained, tokens, "the trained model"),
+        (other, tokens, "a model of ours"),
+    ):
+        _require_suppressor(suppressor, model, text, which, said)
+    head, attention = _suppressor(trained, tokens)
+    return f"{said} {head[0]}.{head[1]} would suppress, and gives the start token {attention:.3f} of its attention."
 
 
-@exercise("Exercise 5.6")
+def _suppressor(model: AttentionOnlyTransformer, tokens: torch.Tensor) -> tuple[tuple[int, int], float]:
+    table = torch.stack([_positivities(model, layer) for layer in range(model.cfg.n_layers)])
+    layer, head = divmod(int(table.argmin()), model.cfg.n_heads)
+    return (layer, head), model.run_with_cache(tokens)[1].pattern[layer, :, head, 1:, 0].mean().item()
+
+
+def _require_suppressor(answer, model: AttentionOnlyTransformer, tokens, which: str, said: str) -> None:
+    try:
+        got = answer(model, tokens)
+    except NotImplementedError:
+        raise Wrong(f"{said} That half is right. Now `suppressor`, on trained models.") from None
+    require_given(got, "What suppressor returns")
+    require(isinstance(got, tuple | list) and len(got) == 2 and isinstance(got[0], tuple | list) and len(got[0]) == 2,
+            f"suppressor returns {got!r}, expected (layer, head) and a number.")  # fmt: skip
+    (head, attention), found = _suppressor(model, tokens), tuple(int(x) for x in got[0])
+    if found != head:
+        hint = ""
+        if found[::-1] == head:
+            hint = "The layer comes first."
+        elif found[0] != head[0]:
+            hint = f"Look through all {model.cfg.n_layers} layers."
+        told = f"On {which} you find head {found[0]}.{found[1]}; {head[0]}.{head[1]} has less positivity."
+        raise Wrong(f"{told} {hint}".strip())
+    value, pattern = numbers(got[1], "The attention"), model.run_with_cache(tokens)[1].pattern[head[0], :, head[1]]
+    mistakes = {
+        "The first query can look at nothing else: leave it out.": pattern[:, :, 0].mean(),
+        "That is attention by the start token, not to it.": pattern[:, 0].mean(),
+        "That is one text only.": pattern[0, 1:, 0].mean(),
+        "That is of the head of that number in another layer.": model.run_with_cache(tokens)[1].pattern[
+            1 - head[0], :, head[1], 1:, 0].mean(),
+    }  # fmt: skip
+    for message, wrong in mistakes.items():
+        if abs(value - attention) > 1e-4:
+            require(not close(value, wrong), f"On {which} the attention is {value:.4g}. {message}")
+    require_close(value, attention, f"On {which}, the attention to the start token", 1e-4)
+
+
+def _with_suppressor() -> AttentionOnlyTransformer:
+    """A small model in which one head of layer 0 lowers every mix that it knows."""
+    model = small_model(SMALL, 11)
+    bracket = (model.W_U - model.W_U.mean(dim=1, keepdim=True)) @ model.W_E @ model.W_V[0, 2]
+    model.W_O[0, 2] = -torch.linalg.pinv(bracket)
+    return model
+
+
+@exercise("Exercise 5.4")
+def false_friend(answer) -> str:
+    trained = load_model("one-layer", "cpu").requires_grad_(False)
+    tokens = common_tokens()[::8]
+    small = _with_false_friend()
+    nobody = small_model(FEW, 4)
+    for model, some, which in (
+        (small, torch.tensor([0, 2, 3, 5, 6, 8, 11]), "a small model"),
+        (small, torch.arange(FEW.d_vocab), "a small model"),
+        (trained, tokens, "the trained model"),
+        (disguised(trained, 8)[0], tokens, "a model of ours"),
+    ):
+        _require_friend(answer(model, some), model, some, which)
+    got = answer(nobody, torch.arange(FEW.d_vocab))
+    require(got is None, f"In a model of random heads you find {got!r}, expected None: no head is above one half.")
+    head, share = min(_own_shares(trained, tokens).items(), key=lambda found: found[1])
+    return f"Head {head}: by its eigenvalues a copier, and {share:.1%} of these tokens raise themselves most."
+
+
+def _own_shares(model: AttentionOnlyTransformer, tokens: torch.Tensor, least: float = 0.5) -> dict[int, float]:
+    """Of each head of layer 0 with positivity above `least`: the share of tokens that raise themselves most."""
+    shares = {}
+    for head, measure in enumerate(_positivities(model, 0)):
+        if measure > least:
+            rises = model.W_E[tokens] @ model.W_V[0, head] @ (model.W_O[0, head] @ model.W_U[:, tokens])
+            shares[head] = (rises.argmax(dim=1) == torch.arange(len(tokens))).double().mean().item()
+    return shares
+
+
+def _require_friend(got, model: AttentionOnlyTransformer, tokens: torch.Tensor, which: str) -> None:
+    require_given(got, f"Your answer for {which}")
+    require(isinstance(got, tuple | list) and len(got) == 2, f"You return {got!r}, expected a head and its share.")
+    shares, everyone = _own_shares(model, tokens), _own_shares(model, tokens, -2)
+    head, share = int(got[0]), float(got[1])
+    told = f"On {which} you find head {head}"
+    require(head in everyone, f"{told}, expected one of 0 to {model.cfg.n_heads - 1}.")
+    require(head in shares, f"{told}, whose positivity is not above one half: by its weights it is no copier.")
+    right = min(shares, key=shares.get)
+    hint = "Compare the share of tokens, not their mean rise." if head != max(shares, key=shares.get) else (
+        "You took the largest share.")  # fmt: skip
+    more = f", in which {shares[head]:.1%} raise themselves most; in head {right} {shares[right]:.1%} do."
+    require(shares[head] == shares[right], f"{told}{more} {hint}")
+    n = len(tokens)
+    require(abs(share - shares[right]) < 0.1 / n, f"{told}, with a share of {share:.4f}, expected {shares[right]:.4f}: "
+            f"of {n} tokens, those that are the first in their own row among these {n}.")  # fmt: skip
+
+
+def _with_false_friend() -> AttentionOnlyTransformer:
+    """Head 0 copies; head 1 has the same eigenvalues, and noise where they do not look; head 2 lowers what it sees."""
+    model = small_model(FEW, 20)
+    identity = torch.eye(FEW.d_model, dtype=torch.float64)
+    model.W_E.copy_(identity)
+    model.W_U.copy_(identity)
+    for head, noise, sign in ((0, 0, 1), (1, 4, 1), (2, 0, -1)):
+        Q = torch.linalg.qr(normal((FEW.d_model, FEW.d_head), 21 + head)).Q
+        Q = Q - Q.mean(dim=0)  # its outputs sum to 0: centred as it is
+        Q = torch.linalg.qr(Q).Q
+        unseen = (identity - Q @ Q.T) @ normal((FEW.d_model, FEW.d_head), 31)
+        model.W_V[0, head] = sign * (Q + noise * unseen)
+        model.W_O[0, head] = Q.T
+    return model
+
+
+@exercise("Exercise 5.5")
 def counterexample(answer) -> str:
     got = answer()
     require_given(got, "Your matrix")
@@ -305,9 +372,10 @@ def _apart(got: torch.Tensor, want: torch.Tensor) -> float:
     return apart
 
 
-def _by_tables(W_E, W_Q, W_K, keys) -> torch.Tensor:
-    """Positivity from the whole QK tables: small here. `keys`: the embedding on the keys' side."""
-    return torch.stack([_measure(W_E @ q @ k.T @ keys.T) for q, k in zip(W_Q, W_K, strict=True)])
+def _positivities(model: AttentionOnlyTransformer, layer: int) -> torch.Tensor:
+    """Of each head of a layer, from the small matrices; W_U centred over the vocabulary."""
+    W_C = model.W_U - model.W_U.mean(dim=1, keepdim=True)
+    return _measure((model.W_O[layer] @ (W_C @ model.W_E) @ model.W_V[layer]).double())
 
 
 def _measure(M: torch.Tensor) -> torch.Tensor:

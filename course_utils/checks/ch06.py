@@ -1,16 +1,18 @@
 """Exercises of chapter 6, "Composition: heads that read heads".
 
 Each checker draws small random matrices or a small model (in 64-bit numbers), works out the answer by itself, and
-compares.
+compares. What is to be found in a trained model is looked for in the shipped one and in one in disguise.
 """
 
-import math
+from collections.abc import Callable
 
 import torch
 
+from course_utils.checkpoints import load_model
 from course_utils.checks.base import (
     Wrong,
     close,
+    disguised,
     drawn_tokens,
     exercise,
     later_keys,
@@ -23,6 +25,8 @@ from course_utils.checks.base import (
     small_model,
 )
 from course_utils.config import ModelConfig
+from course_utils.corpus import load_tokenizer
+from course_utils.interventions import pattern_without
 from course_utils.model import AttentionOnlyTransformer
 
 # All sizes differ, so that no shape is right by chance.
@@ -31,34 +35,7 @@ EXACT = 1e-5  # the answer may be in 32-bit numbers
 
 
 @exercise("Exercise 6.1")
-def count_paths(answer) -> str:
-    for n_layers, n_heads in ((0, 5), (1, 12), (2, 12), (3, 4), (4, 1)):
-        got = answer(n_layers, n_heads)
-        of = f"For {n_layers} layers of {n_heads} heads"
-        require_given(got)
-        require(hasattr(got, "__len__"), f"{of} you return {got!r}, expected a list of {n_layers + 1} numbers.")
-        require(
-            len(got) == n_layers + 1, f"{of} the list has {len(got)} numbers, expected {n_layers + 1}: from 0 heads on."
-        )
-        got = [float(count) for count in got]
-        want = [math.comb(n_layers, k) * n_heads**k for k in range(n_layers + 1)]
-        if got == want:
-            continue
-        if got == [n_heads**k for k in range(n_layers + 1)]:
-            raise Wrong(f"{of} you count the heads, {got}, but not in which layers they are: choose k layers first.")
-        if got == [math.comb(n_layers * n_heads, k) for k in range(n_layers + 1)]:
-            raise Wrong(f"{of} you choose any heads, {got}, but two heads of one layer never follow one another.")
-        if sum(got) != sum(want):
-            total = (
-                f"The counts must sum to (1 + n_heads)^n_layers = {sum(want)}: each layer is passed beside or through."
-            )
-            raise Wrong(f"{of} you count {got}, in all {sum(got):g}. {total}")
-        raise Wrong(f"{of} you count {got}, expected {want[0]} with no head, {want[1]} with one …")
-    return "1, 24, 144 for two layers of 12."
-
-
-@exercise("Exercise 6.2")
-def virtual_head(answer) -> str:
+def virtual_head(answer, two_back) -> str:
     pos, d = 5, 4
     A1, A2 = (
         normal((pos, pos), seed).tril().masked_fill(later_keys(pos), -torch.inf).softmax(dim=-1) for seed in (1, 2)
@@ -84,10 +61,30 @@ def virtual_head(answer) -> str:
     )
     sums = pattern.double().sum(dim=-1)
     require_close(sums, torch.ones(pos), "The sum of a row of the pattern", EXACT, "It is a pattern: scale nothing.")
-    return "Patterns with patterns, matrices with matrices."
+    said = "Patterns with patterns, matrices with matrices."
+    for model, tokens, which in _models():
+        got = _second(two_back, "two_back", said, model, tokens)
+        pair, mean = _pair(got, "two_back", "(earlier, later), mean")
+        pair = _pair(pair, "two_back", "(earlier, later), mean")
+        pattern = model.run_with_cache(tokens)[1].pattern
+        heads = range(model.cfg.n_heads)
+        product = torch.stack([torch.stack([pattern[1, :, j] @ pattern[0, :, i] for j in heads]) for i in heads])
+        means = product.diagonal(-2, -2, -1).mean((-2, -1))
+        found = int(pair[0]), int(pair[1])
+        best = divmod(int(means.argmax()), len(heads))
+        told = f"On {which} you find 0.{found[0]} → 1.{found[1]}"
+        hint = "The other way round: the earlier head comes first." if found[::-1] == best else ""
+        backwards = torch.stack([torch.stack([pattern[0, :, i] @ pattern[1, :, j] for j in heads]) for i in heads])
+        if found == divmod(int(backwards.diagonal(-2, -2, -1).mean((-2, -1)).argmax()), len(heads)):
+            hint = "That is of A1 @ A2."
+        message = f"{told}; 0.{best[0]} → 1.{best[1]} looks two back more, {means.max():.3f} on average. {hint}"
+        require(found == best, message.strip())
+        hint = "From query 2 on, each has one place two back."
+        require_close(mean, means.max(), f"{told}, and the mean", EXACT, hint)
+    return f"{said} A pair that looks two back in each of three models."
 
 
-@exercise("Exercise 6.3")
+@exercise("Exercise 6.2")
 def measure(answer) -> str:
     d, rank = 9, 3
     OV1, QK2, OV2 = (normal((d, rank), seed) @ normal((rank, d), seed + 1) for seed in (10, 20, 30))
@@ -136,7 +133,7 @@ def measure(answer) -> str:
     return "Each side of W_QK has met what is written."
 
 
-@exercise("Exercise 6.4")
+@exercise("Exercise 6.3")
 def baseline(answer) -> str:
     d_model, d_head, draws = 48, 4, 600
     with torch.random.fork_rng():
@@ -170,11 +167,26 @@ def baseline(answer) -> str:
         raise Wrong(f"{told}. The ranks matter: make each matrix of two factors that meet in d_head dimensions.")
     right = abs(sd - want_sd) < 0.25 * want_sd and abs(sd_narrow - other_sd) < 0.25 * other_sd
     require(right, f"{told}. Each draw needs two new heads.")
+    # In two dimensions a head fits itself more unevenly than it fits a stranger.
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        wide = float(answer(2, 20, 4000)[1])
+    strange = _random_fits(2, 20, 40_000)[1]
+    told = f"With d_model = 2 and d_head = 20 the standard deviation is {wide:.4f}, expected {strange:.4f}"
+    hint = "Is a head composed with itself? Two strangers take two heads, each of two factors."
+    require(abs(wide - strange) < 0.06 * strange, f"{told}. {hint}")
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        means = torch.tensor([float(answer(12, 3, 4)[0]) for _ in range(200)])
+    spread, expected = float(means.std()), other_sd / 2
+    told = f"The means of 200 calls with draws = 4 have a spread of {spread:.4f}, expected about {expected:.4f}"
+    require(spread > 0.01 * expected, f"{told}: all are the same. Draw new heads at every call.")
+    require(abs(spread - expected) < 0.3 * expected, f"{told}: is the mean over `draws` pairs, and each drawn anew?")
     return f"Mean {mean:.3f}, close to {root}; spread {sd:.4f}."
 
 
-@exercise("Exercise 6.5")
-def score_table(answer) -> str:
+@exercise("Exercise 6.4")
+def score_table(answer, who_is_read) -> str:
     model, tokens, head, query, key = small_model(SMALL, 40), drawn_tokens(SMALL.d_vocab, (1, 7), 41), 1, 5, 2
     got = answer(model, tokens, head, query, key)
     _, cache = model.run_with_cache(tokens)
@@ -212,11 +224,54 @@ def score_table(answer) -> str:
         raise Wrong(f"{told} The row or column of the position is empty: queries and keys read model.W_pos.")
     require(abs(float(got.sum()) - score) < EXACT, f"{told} Is each part taken at its own position?")
     require_close(got, want, "The table", EXACT, "The sum is right. Token, position, 0.0, 0.1, …, on either side.")
-    return f"The {size} × {size} terms sum to the score."
+    said = f"The {size} × {size} terms sum to the score."
+    for model, tokens, which in _models():
+        for later, query, key in ((0, 17, 6), (1, 20, 9)) if model.cfg.n_ctx > 9 else ((1, 5, 2), (0, 6, 1)):
+            got = _second(who_is_read, "who_is_read", said, model, tokens[:1], later, query, key)
+            found, share = _pair(got, "who_is_read", "a head and a share")
+            _require_read(int(found), share, _shares_of_a_look(model, tokens[:1], later, query, key), which)
+    return said + " And on three models you found who is read."
 
 
-@exercise("Exercise 6.6")
-def pattern_with_cut(answer) -> str:
+def _shares_of_a_look(model: AttentionOnlyTransformer, tokens, head: int, query: int, key: int) -> dict:
+    """Of each head of layer 0 in the keys, with the query's token: its share of a score above its mean, and slips."""
+    _, cache = model.run_with_cache(tokens)
+    at, n = model.W_pos[: tokens.shape[1]], range(model.cfg.n_heads)
+    wrote = torch.stack([cache.head_out(0, h)[0] for h in n])
+    q = cache.resid[0][0, query] @ model.W_Q[1, head]
+    with_token = wrote @ model.W_K[1, head] @ q  # [head of layer 0, key]
+    whole_q = (cache.resid[1][0, query] + at[query]) @ model.W_Q[1, head]
+    score = (cache.resid[1][0] + at) @ model.W_K[1, head] @ whole_q
+
+    def above(x, last=query + 1):
+        return x[..., key] - x[..., :last].mean(dim=-1)
+
+    return {
+        "best": above(with_token).argmax(),
+        "right": above(with_token) / above(score),
+        "That is the mean over all keys: take those that the query may look at.": above(with_token, len(score))
+        / above(score, len(score)),
+        "The mean over the keys is not taken off.": with_token[:, key] / score[key],
+        "This is a term, not a share of the whole score.": above(with_token) / model.cfg.d_head**0.5,
+        "The query may look at itself too.": above(with_token, query) / above(score, query),
+        "The query's side is its token, not all that it reads.": above(wrote @ model.W_K[1, head] @ whole_q)
+        / above(score),
+    }
+
+
+def _require_read(found: int, share, shares: dict, which: str) -> None:
+    best, right = int(shares.pop("best")), shares.pop("right")
+    told = f"On {which} you find 0.{found}, with a share of {float(share):.4g}"
+    if found == best and abs(float(share) - right[best]) < 1e-3:
+        return
+    require(found != best + 2, f"{told}: count heads from 0; token and position are no heads.")
+    for message, wrong in shares.items():
+        require((float(share) - wrong).abs().min() > 1e-4, f"{told}. {message}")
+    raise Wrong(f"{told}; it is 0.{best}, with {right[best]:.4g}: the largest in the row of the query's token.")
+
+
+@exercise("Exercise 6.5")
+def pattern_with_cut(answer, spared_least) -> str:
     # Loud, so that patterns are far from uniform, and what layer 0 wrote counts.
     model, tokens = small_model(SMALL, 50, W_O=5, W_Q=2), drawn_tokens(SMALL.d_vocab, (2, 7), 51)
     earlier, later = 2, 0
@@ -257,10 +312,39 @@ def pattern_with_cut(answer) -> str:
         for message, wrong in mistakes.items():
             require(not close(got, wrong), f"Side {side!r}: {message}")
         require_close(got, want, f"The pattern for side {side!r}", EXACT, hint)
-    return "One reading changed, and nothing else."
+    said = "One reading changed, and nothing else."
+    for model, tokens, which in _models():
+        for later in (1, 0):
+            got = _second(spared_least, "spared_least", said, model, tokens, later)
+            path, nats = _pair(got, "spared_least", "(earlier, side) and nats")
+            path = _pair(path, "spared_least", "(earlier, side) and nats")
+            _require_spared((int(path[0]), str(path[1])), nats, model, tokens, later, which)
+    return said + " And on three models you found the path that can be spared least."
 
 
-@exercise("Exercise 6.7")
+def _require_spared(found: tuple, nats, model: AttentionOnlyTransformer, tokens, later: int, which: str) -> None:
+    cache, effects, slips = model.run_with_cache(tokens)[1], {}, {}
+    before = cache.pattern[1, :, later]
+    seen = ~later_keys(tokens.shape[1])
+    for earlier in range(model.cfg.n_heads):
+        for side in "QK":
+            after = pattern_without(model, cache, (1, later), [(0, earlier)], side)
+            log = (before / after).log()[:, seen]
+            effects[earlier, side] = (before[:, seen] * log).sum() / before[..., 0].numel()
+            slips[earlier, side] = -(after[:, seen] * log).sum() / before[..., 0].numel()
+    best, told = max(effects, key=effects.get), f"On {which}, for head 1.{later}, you find {found}, {float(nats):.4g}"
+    require(found in effects, f"{told}: expected a head of layer 0 and 'Q' or 'K'.")
+    if found == best and abs(float(nats) - effects[best]) < 1e-4 * max(1.0, float(effects[best])):
+        return
+    require(abs(float(nats) - slips[found]) > 1e-5, f"{told}. That is the divergence the other way: weigh by the "
+            "pattern before the cut.")  # fmt: skip
+    require(abs(float(nats) + effects[found]) > 1e-5, f"{told}. The sign is the other way round: p / p', not p' / p.")
+    sums = effects[found] * before[..., 0].numel()
+    require(abs(float(nats) - sums) > 1e-3, f"{told}. Take the mean over texts and queries, not the sum.")
+    raise Wrong(f"{told}; it is {best}, {effects[best]:.4g} nats.")
+
+
+@exercise("Exercise 6.6")
 def planted_pair(answer) -> str:
     plants = ((0, 2, "K"), (3, 1, "Q"), (1, 0, "V"), (2, 3, "K"), (3, 3, "V"), (0, 1, "Q"))
     for seed, plant in enumerate(plants):
@@ -276,6 +360,9 @@ def planted_pair(answer) -> str:
             continue
         if (later, earlier, kind) == plant:
             raise Wrong(f"{told}: the right heads, but in the other order. The earlier one is in layer 0.")
+        if (earlier, later, kind) == _literal(model):
+            why = "The paper's products are for columns. In rows W_OV is the transpose of its own"
+            raise Wrong(f"{told}: this is what the paper's products give if they are taken literally. {why}.")
         if (earlier, later) == plant[:2]:
             raise Wrong(
                 f"{told}: the right pair, but it composes by {plant[2]}. In W_QK the query's side is in the rows."
@@ -302,14 +389,51 @@ def _planted(seed: int, earlier: int, later: int, kind: str) -> AttentionOnlyTra
 
 
 def _loudest(model: AttentionOnlyTransformer) -> tuple[int, int, str]:
+    return _best(model, lambda A, B: (A @ B).norm(), lambda V1, Q2, V2: {"Q": (V1, Q2), "K": (V1, Q2.T), "V": (V1, V2)})
+
+
+def _literal(model: AttentionOnlyTransformer) -> tuple[int, int, str]:
+    """What the paper's products find, with matrices for rows in them."""
+    return _best(model, _fit, lambda V1, Q2, V2: {"Q": (Q2.T, V1), "K": (Q2, V1), "V": (V2, V1)})
+
+
+def _best(model: AttentionOnlyTransformer, size: Callable, products: Callable) -> tuple[int, int, str]:
     found, heads = {}, range(model.cfg.n_heads)
     for i in heads:
-        OV1 = model.W_V[0, i] @ model.W_O[0, i]
         for j in heads:
-            QK2 = model.W_Q[1, j] @ model.W_K[1, j].T
-            found[i, j, "Q"], found[i, j, "K"] = (OV1 @ QK2).norm(), (OV1 @ QK2.T).norm()
-            found[i, j, "V"] = (OV1 @ model.W_V[1, j] @ model.W_O[1, j]).norm()
+            V1, V2 = model.W_V[0, i] @ model.W_O[0, i], model.W_V[1, j] @ model.W_O[1, j]
+            for kind, pair in products(V1, model.W_Q[1, j] @ model.W_K[1, j].T, V2).items():
+                found[i, j, kind] = size(*pair)
     return max(found, key=found.get)
+
+
+def _models() -> list[tuple[AttentionOnlyTransformer, torch.Tensor, str]]:
+    """Models and tokens for what is to be found: a small one, the trained one, and that in disguise."""
+    trained = load_model("two-layer", "cpu").double().requires_grad_(False)
+    ids = drawn_tokens(trained.cfg.d_vocab, (2, 12), 21)
+    start = torch.full((2, 1), load_tokenizer().start_id)
+    tokens = torch.cat([start, ids, ids], dim=1)  # a text that comes again
+    small = small_model(SMALL, 50, W_O=5, W_Q=2)
+    return [
+        (small, drawn_tokens(SMALL.d_vocab, (2, 8), 22), "a small model"),
+        (trained, tokens, "the trained model"),
+        (disguised(trained, 23)[0], tokens, "a model of ours"),
+    ]
+
+
+def _second(answer, name: str, said: str, *given):
+    """What the second function of an exercise returns; the first is right by now."""
+    try:
+        got = answer(*given)
+    except NotImplementedError:
+        raise Wrong(f"{said} That half is right. Now `{name}`, on trained models.") from None
+    require_given(got, f"What {name} returns")
+    return got
+
+
+def _pair(got, name: str, what: str):
+    require(isinstance(got, tuple | list) and len(got) == 2, f"{name} returns {got!r}, expected {what}.")
+    return got
 
 
 def _fit(A: torch.Tensor, B: torch.Tensor) -> torch.Tensor:

@@ -36,4 +36,5 @@ def composition_baseline(model: AnyModel, draws: Count = 4, seed: Step = 0) -> t
 def composition(first: AnyMatrix, then: AnyMatrix) -> Float[Tensor, "*batch"]:
     """‖first @ then‖ / (‖first‖ ‖then‖), Frobenius: how much of what is written is read."""
     check_product(first, then)
-    return (first @ then).norm() / (first.norm() * then.norm())
+    norms = [torch.linalg.matrix_norm(M) if isinstance(M, Tensor) else M.norm() for M in (first @ then, first, then)]
+    return norms[0] / (norms[1] * norms[2])

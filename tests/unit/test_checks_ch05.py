@@ -5,7 +5,7 @@ import torch
 from checker_checks import checkers_of
 
 from course_utils.checks import ch05
-from course_utils.circuits import centre, ov_circuit, qk_circuit
+from course_utils.circuits import centre, ov_circuit, positivity
 from course_utils.factored import FactoredMatrix
 
 # --- plausible mistakes: (checker, answer, what the message must say) ---
@@ -17,31 +17,31 @@ def predicted_but(**wrong):
     return lambda: EIGENVALUES | wrong
 
 
-def circuit_values(model, layer, head, W_U=None, of=None):
-    """Eigenvalues by the small product, with another W_U or of another matrix."""
+def measures(model, layer, W_U=None, top=lambda v: v.sum(-1).real, bottom=lambda v: v.abs().sum(-1), of=None):
+    """Exercise 2 with parts of it replaced."""
     W_U = centre(model.W_U, dim=1) if W_U is None else W_U
-    B, A = model.W_O[layer, head] @ W_U, model.W_E @ model.W_V[layer, head]
-    return torch.linalg.eigvals(B @ A if of is None else of(model, layer, head))
-
-
-def by_the_large_table(model, layer, head):
-    return torch.linalg.eigvals(ov_circuit(model, layer, head, centred=True).AB)
-
-
-def by_the_stream(model, layer, head):
-    W_OV = model.W_V[layer, head] @ model.W_O[layer, head]
-    return torch.linalg.eigvals(W_OV @ (centre(model.W_U, dim=1) @ model.W_E))
-
-
-def as_if_symmetric(model, layer, head):
-    B, A = model.W_O[layer, head] @ centre(model.W_U, dim=1), model.W_E @ model.W_V[layer, head]
-    return torch.linalg.eigvalsh(B @ A)
-
-
-def levels(W_E, W_Q, W_K, top=lambda v: v.sum(-1).real, bottom=lambda v: v.abs().sum(-1), centred=True, dim=0):
-    """Exercise 4 with parts of it replaced."""
-    values = torch.linalg.eigvals(W_K.mT @ (centre(W_E, dim=dim) if centred else W_E).T @ W_E @ W_Q)
+    small = model.W_O[layer] @ (W_U @ model.W_E) @ model.W_V[layer] if of is None else of(model, layer)
+    values = torch.linalg.eigvals(small)
     return top(values) / bottom(values)
+
+
+def one(values):
+    return 1.0
+
+
+def by_the_large_table(model, layer):
+    heads = range(model.cfg.n_heads)
+    tables = torch.stack([ov_circuit(model, layer, head, centred=True).AB for head in heads])
+    return measures(model, layer, of=lambda *_: tables)
+
+
+def by_the_library(model, layer):
+    heads = range(model.cfg.n_heads)
+    return [positivity(ov_circuit(model, layer, head, centred=True).eigenvalues()) for head in heads]
+
+
+def of_queries(model, layer):
+    return model.W_K[layer].mT @ (centre(model.W_E, dim=0).T @ model.W_E) @ model.W_Q[layer]
 
 
 def kind_by(measure=None, high=lambda chance: chance.max(), low=lambda chance: chance.min(), centred=True, words=None):
@@ -77,6 +77,48 @@ TOO_LITTLE = torch.outer(
 )  # the middle token doesn't make up for it
 LOST_BY_CENTRING = torch.tensor([[5.0, 6, 0], [-0.9, -1, -2], [1, 1, 0.5]])
 
+
+def suppressor(model, tokens, best=min, layers=None, of=lambda pattern: pattern[:, 1:, 0].mean(), back=lambda at: at):
+    found = {}
+    for layer in layers or range(model.cfg.n_layers):
+        for head, value in enumerate(measures(model, layer)):
+            found[layer, head] = value
+    layer, head = best(found, key=found.get)
+    return back((layer, head)), of(model.run_with_cache(tokens)[1].pattern[layer, :, head])
+
+
+def friend(model, tokens, least=0.5, best=min, columns=None, of=None):
+    shares = {}
+    for head, value in enumerate(measures(model, 0)):
+        if value > least:
+            rows = ov_circuit(model, 0, head, centred=True).take(tokens, columns).AB
+            own = torch.arange(len(tokens)) if columns is not None or of is None else tokens
+            shares[head] = (rows.argmax(1) == own).double().mean().item()
+    return best(shares.items(), key=lambda item: item[1]) if shares else None
+
+
+def friend_of_all(model, tokens):
+    """The share of all tokens, not of those given."""
+    return friend(model, torch.arange(model.cfg.d_vocab)) if model.cfg.d_vocab < 100 else friend_among(model, tokens)
+
+
+def friend_among(model, tokens, **wrong):
+    return friend(model, tokens, columns=tokens, **wrong)
+
+
+def right_kind(answer):
+    """The checker of exercise 3 on a right first half."""
+    return ch05.kind(kind_by(), answer)
+
+
+def checked(checker, answer):
+    return checker(answer, suppressor) if checker is ch05.kind else checker(answer)
+
+
+def stub(*_):
+    raise NotImplementedError
+
+
 MISTAKES = [
     (ch05.predicted, predicted_but(copy=[2, 0, 0, 0]), "'copy' sum to 2, but its diagonal sums to 8"),
     (ch05.predicted, predicted_but(next=[1, -1, 1, -1]), "Four steps lead back"),
@@ -85,37 +127,27 @@ MISTAKES = [
     (ch05.predicted, predicted_but(swap=[3, 0, 0, -3]), "their sum is raised, their difference lowered"),
     (ch05.predicted, lambda: {"copy": [2] * 4}, "The names are ['copy']"),
     (ch05.predicted, nothing, "NoneType, expected a dict"),
-    (ch05.my_positivity, lambda v: v.real.sum() / v.real.abs().sum(), "distance from 0"),
-    (ch05.my_positivity, lambda v: v.sum().abs() / v.abs().sum(), "The sign is lost"),
-    (ch05.my_positivity, lambda v: (v.real > 0).double().mean(), "share of eigenvalues"),
-    (ch05.my_positivity, lambda v: v.mean().real, "divide by Σ|λ|"),
-    (ch05.my_positivity, total, "the sum alone"),
-    (ch05.my_positivity, lambda v: v.abs().sum() / v.sum().real, "upside down"),
-    (ch05.my_positivity, lambda v: v.real / v.abs(), "expected one number"),
-    (ch05.my_positivity, lambda v: 0.5, "Your measure is 0.5"),
+    (ch05.my_positivity, lambda m, la: measures(m, la, bottom=lambda v: v.real.abs().sum(-1)), "distance from 0"),
+    (ch05.my_positivity, lambda m, la: measures(m, la).abs(), "The sign is lost"),
+    (ch05.my_positivity, lambda m, la: measures(m, la, top=lambda v: (v.real > 0).double().mean(-1), bottom=one),
+     "share of eigenvalues"),
+    (ch05.my_positivity, lambda m, la: measures(m, la, top=lambda v: v.mean(-1).real, bottom=one), "divide by Σ|λ|"),
+    (ch05.my_positivity, lambda m, la: measures(m, la, bottom=one), "the sum alone"),
+    (ch05.my_positivity, lambda m, la: 1 / measures(m, la), "upside down"),
+    (ch05.my_positivity, lambda m, la: measures(m, la, bottom=lambda v: v.abs().sum()), "one sum over all heads"),
+    (ch05.my_positivity, lambda m, la: measures(m, la, top=lambda v: v.sum(-1)), "are complex"),
+    (ch05.my_positivity, lambda m, la: measures(m, la)[0], "You return one number"),
+    (ch05.my_positivity, lambda m, la: measures(m, la)[:2], "has shape [2], expected [3]"),
+    (ch05.my_positivity, lambda m, la: measures(m, la).flip(0), "The positivity of the heads is"),
+    (ch05.my_positivity, lambda m, la: measures(m, la, m.W_U), "centre it over the vocabulary"),
+    (ch05.my_positivity, lambda m, la: measures(m, la, centre(m.W_U, dim=0)), "the wrong axis"),
+    (ch05.my_positivity, lambda m, la: measures(m, la, of=lambda m, la: m.W_O[la] @ m.W_V[la]), "W_V W_O alone"),
+    (ch05.my_positivity, lambda m, la: measures(m, la, of=of_queries), "the QK circuit"),
+    (ch05.my_positivity, lambda m, la: measures(m, 0), "those of layer 0, asked was 1"),
+    (ch05.my_positivity, by_the_large_table, "a table of 23 × 23"),
+    (ch05.my_positivity, lambda m, la: measures(m, la) if m.cfg.d_vocab == 23 else torch.full((12,), 0.9),
+     "On the trained model"),
     (ch05.my_positivity, nothing, "is None"),
-    (ch05.head_eigenvalues, lambda m, la, h: circuit_values(m, la, h, m.W_U), "centre it over the vocabulary"),
-    (ch05.head_eigenvalues, lambda m, la, h: circuit_values(m, la, h, centre(m.W_U, dim=0)), "the wrong axis"),
-    (ch05.head_eigenvalues, lambda m, la, h: circuit_values(m, la, h, of=lambda m, la, h: m.W_O[la, h] @ m.W_V[la, h]),
-     "W_V W_O alone"),
-    (ch05.head_eigenvalues, lambda m, la, h: qk_circuit(m, la, h).eigenvalues(), "the QK circuit"),
-    (ch05.head_eigenvalues, lambda m, la, h: qk_circuit(m, la, h, True).eigenvalues(), "the QK circuit, keys centred"),
-    (ch05.head_eigenvalues, lambda m, la, h: circuit_values(m, 0, 0), "those of head 0.0, asked was 0.1"),
-    (ch05.head_eigenvalues, by_the_large_table, "a table of 23 × 23"),
-    (ch05.head_eigenvalues, by_the_stream, "10 is d_model"),
-    (ch05.head_eigenvalues, as_if_symmetric, "use eigvals, not eigvalsh"),
-    (ch05.head_eigenvalues, lambda m, la, h: circuit_values(m, la, h) / 2, "The largest eigenvalue is"),
-    (ch05.head_eigenvalues, lambda m, la, h: circuit_values(m, la, h)[:3], "You return 3 numbers, expected 4"),
-    (ch05.chance_level, lambda *w: levels(*w, centred=False), "without centring"),
-    (ch05.chance_level, lambda *w: levels(*w, dim=1), "the wrong axis"),
-    (ch05.chance_level, lambda *w: levels(*w, top=lambda v: v.sum(-1).abs()), "The sign is lost"),
-    (ch05.chance_level, lambda *w: levels(*w, bottom=lambda v: v.real.abs().sum(-1)), "the distance from 0"),
-    (ch05.chance_level, lambda *w: levels(*w, bottom=lambda v: v.abs().sum()), "one sum over all heads"),
-    (ch05.chance_level, lambda *w: levels(*w, top=total, bottom=lambda v: v.abs().sum()), "You return one number"),
-    (ch05.chance_level, lambda W_E, W_Q, W_K: levels(EYE, W_Q, W_K, centred=False), "W_Q W_Kᵀ alone"),
-    (ch05.chance_level, lambda *w: levels(*w)[:3], "has shape [3], expected [7]"),
-    (ch05.chance_level, lambda *w: levels(*w).flip(0), "The positivity of the heads is"),
-    (ch05.chance_level, nothing, "is None"),
     (ch05.kind, kind_by(centred=False), "changes nothing: centre first"),
     (ch05.kind, kind_by(high=zero, low=zero), "compare with all of `chance`"),
     (ch05.kind, kind_by(total), "expected 'neither'"),
@@ -125,6 +157,23 @@ MISTAKES = [
     (ch05.kind, kind_by(words=("anti-copying", "copying", "neither")), "you call a head whose mixes all raise"),
     (ch05.kind, kind_by(words=("yes", "no", "maybe")), "one of the three words"),
     (ch05.kind, nothing, "is None"),
+    (right_kind, stub, "That half is right"),
+    (right_kind, lambda m, t: suppressor(m, t, best=max), "has less positivity"),
+    (right_kind, lambda m, t: suppressor(m, t, layers=[1]), "Look through all 2 layers"),
+    (right_kind, lambda m, t: suppressor(m, t, back=lambda at: at[::-1]), "The layer comes first"),
+    (right_kind, lambda m, t: suppressor(m, t, of=lambda p: p[:, :, 0].mean()), "leave it out"),
+    (right_kind, lambda m, t: suppressor(m, t, of=lambda p: p[:, 0].mean()), "by the start token"),
+    (right_kind, lambda m, t: suppressor(m, t, of=lambda p: p[0, 1:, 0].mean()), "one text only"),
+    (right_kind, lambda m, t: suppressor(m, t)[0], "expected (layer, head) and a number"),
+    (right_kind, lambda m, t: ((1, 2), 1.0) if m.cfg.d_vocab > 99 else suppressor(m, t), "On a model of ours"),
+    (right_kind, nothing, "is None"),
+    (ch05.false_friend, lambda m, t: friend_among(m, t, least=-1), "no copier"),
+    (ch05.false_friend, lambda m, t: friend_among(m, t, best=max), "You took the largest share"),
+    (ch05.false_friend, friend_of_all, "those that are the first in their own row"),
+    (ch05.false_friend, lambda m, t: (99, 0.1), "expected one of 0 to 2"),
+    (ch05.false_friend, lambda m, t: friend_among(m, t) or (0, 0.0), "expected None"),
+    (ch05.false_friend, lambda m, t: friend_among(m, t)[0], "expected a head and its share"),
+    (ch05.false_friend, nothing, "is None"),
     (ch05.counterexample, lambda: SHEAR, "Token 2 raises itself by 1"),
     (ch05.counterexample, lambda: NEXT, "expected none but positive ones"),
     (ch05.counterexample, lambda: -torch.eye(4), "expected none but positive ones"),
@@ -138,14 +187,13 @@ MISTAKES = [
     (ch05.counterexample, lambda: torch.tensor([[0.0, 1, 0], [0, 0, 1], [1, 1, 0]]) * torch.nan, "no finite numbers"),
     (ch05.counterexample, lambda: torch.tensor([[0, 1.6, 1.7], [1.7, 0, 1.6], [1.6, 1.7, 0]]).double() * 1e308,
      "a number too large"),
-    (ch05.chance_level, lambda W_E, W_Q, W_K: (levels(W_E, W_Q, W_K), W_E.mul_(torch.nan))[0], "not finite"),
     (ch05.counterexample, nothing, "is None"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("checker", "answer", "says"), MISTAKES, ids=[says[:40] for *_, says in MISTAKES])
 def test_a_mistake_is_told_what_is_wrong(checker, answer, says):
-    outcome = checker(answer)
+    outcome = checked(checker, answer)
     assert outcome.status == "failed" and says.lower() in outcome.message.lower(), outcome
 
 
@@ -157,18 +205,15 @@ FOUR = torch.outer(torch.tensor([-1.0, 30, 20, 1]), torch.tensor([4.0, 2, 1, -7]
 RIGHT = [
     (ch05.predicted, predicted_but()),
     (ch05.predicted, lambda: {k: torch.tensor(v).flip(0) for k, v in EIGENVALUES.items()}),
-    (ch05.my_positivity, lambda v: (v.sum().real / v.abs().sum()).item()),
-    (ch05.my_positivity, lambda v: v.sum() / v.abs().sum()),
-    (ch05.my_positivity, lambda v: v.numpy().sum().real / abs(v.numpy()).sum()),
-    (ch05.my_positivity, lambda v: (v.real.sum() / v.abs().sum()).float()),
-    (ch05.head_eigenvalues, lambda m, la, h: ov_circuit(m, la, h, centred=True).eigenvalues()),
-    (ch05.head_eigenvalues, lambda m, la, h: circuit_values(m, la, h).flip(0).tolist()),
-    (ch05.head_eigenvalues, lambda m, la, h: torch.linalg.eigvals(
-        (m.W_O[la, h] @ (centre(m.W_U, dim=1) @ m.W_E) @ m.W_V[la, h]).T)),
-    (ch05.chance_level, lambda *w: levels(*w).tolist()),
-    (ch05.chance_level, lambda *w: [x for x in levels(*w)]),
-    (ch05.chance_level, lambda W_E, W_Q, W_K: levels(W_E, W_K, W_Q)),  # the transposed table has the same eigenvalues
+    (ch05.my_positivity, measures),
+    (ch05.my_positivity, by_the_library),
+    (ch05.my_positivity, lambda m, la: measures(m, la).tolist()),
+    (ch05.my_positivity, lambda m, la: measures(m, la, of=lambda m, la: (
+        m.W_O[la] @ (centre(m.W_U, dim=1) @ m.W_E) @ m.W_V[la]).mT)),
     (ch05.kind, kind_by()),
+    (right_kind, suppressor),
+    (right_kind, lambda m, t: [list(suppressor(m, t)[0]), suppressor(m, t)[1].item()]),
+    (ch05.false_friend, friend_among),
     (ch05.counterexample, lambda: RANK_1),
     (ch05.counterexample, lambda: RANK_1.tolist()),
     (ch05.counterexample, lambda: FOUR),
@@ -181,11 +226,11 @@ RIGHT = [
 
 @pytest.mark.parametrize(("checker", "answer"), RIGHT)
 def test_a_right_answer_passes_in_whatever_clothes(checker, answer):
-    outcome = checker(answer)
+    outcome = checked(checker, answer)
     assert outcome.status == "passed", outcome
 
 
 def test_every_checker_has_three_mistakes_or_more():
     told = [checker.__name__ for checker, *_ in MISTAKES]
     checkers = checkers_of(ch05)
-    assert len(checkers) == 6 and all(told.count(name) >= 3 for name in checkers)
+    assert len(checkers) == 5 and all(told.count(name) >= 3 for name in checkers)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from course_utils import circuits
 from course_utils.config import ModelConfig
 from course_utils.errors import CourseError
+from course_utils.factored import FactoredMatrix
 from course_utils.model import AttentionOnlyTransformer
 
 EXACT = {"rtol": 1e-10, "atol": 1e-10}
@@ -82,6 +83,16 @@ def test_composition_equals_its_definition_in_rows_and_the_papers_in_columns(mak
             for kind in "KQV":
                 assert factored[kind][earlier, later].item() == pytest.approx(rows[kind].item(), abs=1e-10)
                 assert factored[kind][earlier, later].item() == pytest.approx(columns[kind].item(), abs=1e-10)
+
+
+def test_composition_with_many_plain_matrices_is_that_with_each():
+    first, many = torch.randn(5, 7).double(), torch.randn(2, 3, 7, 6).double()
+    got = circuits.composition(first, many)
+    each = [[circuits.composition(first, then) for then in row] for row in many]
+    assert got.shape == (2, 3) and torch.allclose(got, torch.tensor(each).double())
+    factored = FactoredMatrix(torch.randn(4, 7, 2).double(), torch.randn(4, 2, 7).double())
+    for pair in ((factored, factored.AB), (factored.AB, factored), (factored.AB, factored.AB)):
+        assert torch.allclose(circuits.composition(*pair), circuits.composition(factored, factored))
 
 
 @pytest.mark.parametrize("kind", "KQV")
