@@ -1,14 +1,14 @@
 """Exercises of chapter 10, "How induction heads form".
 
-Curves are made up, so that their order, their score or their bump is known; a head is tried on repeated random tokens.
+Logs are made up, so that what happened in them is known, and shipped ones, with heads in another order and at other
+times; a head is tried on repeated random tokens.
 """
-
-import math
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
+from course_utils.checkpoints import load_log
 from course_utils.checks.base import (
     Wrong,
     close,
@@ -24,80 +24,144 @@ from course_utils.model import AttentionOnlyTransformer
 from course_utils.scores import successors
 
 EXACT = 1e-5  # answers may be in 32-bit numbers
+LOOKS_BACK = 0.3
 
 
 @exercise("Exercise 10.1")
-def order_of_events(answer) -> str:
-    # Some rise and some fall, none starts at zero, each has its own times; the middle is reached at `middle`.
-    middle = {"a": 2.0, "d falls": 3.5, "c small": 4.5, "b": 6.0}
-    first_and_last = {"a": (0.2, 0.9), "b": (-3.0, 5.0), "c small": (0.050, 0.058), "d falls": (0.1, -0.3)}
-    curves = {}
-    for name, measurements in {"a": 161, "b": 41, "c small": 81, "d falls": 141}.items():
-        tokens = np.linspace(0, 10, measurements)
-        way = _sigmoid((tokens - middle[name]) / 0.4)
-        low, high = first_and_last[name]
-        curves[name] = (tokens, low + (high - low) * way)
-    got = answer({name: (tokens.copy(), values.copy()) for name, (tokens, values) in curves.items()})
+def nobody_reads(answer) -> str:
+    _judge_runs(answer, _made_up_runs(), "made-up")
+    shipped = {name: load_log(name) for name in ("one-layer", "two-layer", *(f"small-two-layer-{i}" for i in range(3)))}
+    rng = np.random.default_rng(0)
+    hidden = {}
+    for letter, name in zip("pqrst", rng.permutation(list(shipped)), strict=True):
+        scores = shipped[name]["previous_token"]
+        shown = scores[:, :, rng.permutation(scores.shape[2])]  # other heads in the same layers
+        hidden[f"run {letter}"] = dict(shipped[name], previous_token=shown)
+    _judge_runs(answer, hidden, "shipped")
+    return "Of the runs with two layers on this page, that is how many set out where nobody reads."
+
+
+def _judge_runs(answer, logs: dict, kind: str) -> None:
+    got = answer({name: dict(log) for name, log in logs.items()})
     require_given(got)
-    require(not isinstance(got, str | dict), "Return a list of names, the earliest first.")
+    require(not isinstance(got, str | dict), "Return a list of names of runs.")
     try:
         got = [str(name) for name in got]
     except TypeError as error:
-        raise Wrong(f"Return a list of names, the earliest first, not {type(got).__name__}.") from error
-    require(sorted(got) == sorted(curves), f"The names are {got}; expected each of {sorted(curves)} once.")
-    want = sorted(middle, key=middle.get)
+        raise Wrong(f"Return a list of names of runs, not {type(got).__name__}.") from error
+    unknown = sorted(set(got) - set(logs))
+    require(not unknown, f"{unknown} are no names of runs: {sorted(logs)}.")
+    best = {name: log["previous_token"].max(axis=2) for name, log in logs.items()}
 
-    def by(when) -> list[str]:
-        return sorted(curves, key=lambda name: when(*curves[name]))
+    def where(first, fits=lambda layer, layers: layer == layers - 1 > 0) -> set[str]:
+        return {name for name, score in best.items() if fits(first(score), score.shape[1])}
 
+    def first(score) -> int:
+        over = (score > LOOKS_BACK).any(axis=1)
+        return int(score[over.argmax()].argmax()) if over.any() else -1
+
+    want = where(first)
     mistakes = {
-        "The list begins with the latest": want[::-1],
-        "That is the order by the number of the measurement: each curve has its own times": by(
-            lambda t, v: np.argmax((v - v[0]) / (v[-1] - v[0]) >= 0.5)
+        "A run of one layer is among them: its only layer is the last, but there is no other that could read": where(
+            first, lambda layer, layers: layer == layers - 1
         ),
-        "That is the order in which they pass half of the last value: the curves don't start at zero": by(
-            lambda t, v: t[np.argmax(v / v[-1] >= 0.5)]
+        "You judge by the end of the runs: ask for the first measurement at which a head is above the line": where(
+            lambda score: int(score[-1].argmax()) if (score > LOOKS_BACK).any() else -1
         ),
-        "For a curve that falls, the middle is passed from above": by(
-            lambda t, v: t[np.argmax(v >= (v[0] + v[-1]) / 2)]
+        "You judge by the highest score of the whole run: ask for the first that is above the line": where(
+            lambda score: int(score.max(axis=0).argmax()) if (score > LOOKS_BACK).any() else -1
         ),
-        "That is the order in which they pass 0.5: ask each one for the middle of its own way": by(
-            lambda t, v: t[np.argmax(v >= 0.5)]
+        "A run in which no head gets there is among them: argmax of nothing but False is 0": where(
+            lambda score: first(score) if (score > LOOKS_BACK).any() else score.shape[1] - 1
         ),
+        "You count each layer but the first: a head of a middle layer has readers above it": where(
+            first, lambda layer, layers: layer > 0
+        ),
+        "These are the runs that set out where somebody reads": set(logs) - want,
     }
     for told, wrong in mistakes.items():
-        require(wrong == want or got != wrong, f"{told}. Expected {', '.join(want)}.")
-    require(got == want, f"The order is {', '.join(got)}; expected {', '.join(want)}.")
-    return "Four curves, each on its own scale, in their order."
+        require(wrong == want or set(got) != wrong, f"In the {kind} logs: {told}.")
+    require(sorted(got) == sorted(want), f"In the {kind} logs you name {sorted(got)}; expected {sorted(want)}.")
+
+
+def _made_up_runs() -> dict:
+    """By a name that says what happens: previous_token scores [measured, layers, heads]."""
+
+    def log(heads: dict, layers: int = 2, n_heads: int = 3) -> dict:
+        scores = np.full((9, layers, n_heads), 0.05)
+        for (layer, head), values in heads.items():
+            scores[:, layer, head] = values
+        return {"previous_token": scores, "eval_step": 50 * np.arange(9), "tokens_per_step": 1000}
+
+    def rises(start: int, end: float) -> np.ndarray:
+        return np.where(np.arange(9) >= start, end, 0.1)
+
+    return {
+        "a": log({(0, 1): rises(3, 0.9), (1, 2): rises(5, 0.6)}),
+        "b": log({(0, 0): rises(6, 0.9), (1, 1): rises(2, 0.45)}),  # the last layer first, the other higher
+        "c": log({(0, 2): rises(4, 0.8)}, layers=1),
+        "d": log({(1, 0): rises(4, 0.29), (0, 1): rises(6, 0.3)}),  # none is above the line
+        "e": log({(1, 1): rises(2, 0.7), (2, 0): rises(4, 0.9)}, layers=3),  # a middle layer first
+        "f": log({(2, 1): rises(3, 0.31), (0, 0): rises(5, 0.9)}, layers=3),
+        "g": log({(1, 0): rises(2, 0.9) * (np.arange(9) < 6), (0, 0): rises(4, 0.5)}),  # its first head fades again
+        "h": log({(0, 0): rises(2, 0.4), (1, 0): rises(2, 0.2)}),
+    }
 
 
 @exercise("Exercise 10.2")
-def in_context(answer) -> str:
-    losses = 5 - 0.01 * torch.arange(255.0, dtype=torch.float64) + 0.3 * normal((6, 255), 1)
-    losses[:, ::16] += 2  # the ends of the stretches matter
-    losses[:, [31, 64, 191, 254]] += torch.tensor([3.0, 5.0, 7.0, 11.0])
-    got = answer(losses.clone())
-    late, early = losses[:, 192:255].mean(), losses[:, 32:64].mean()
-    want = late - early
-    if got is not None and np.ndim(got) == 0:
-        mistakes = {
-            "The sign is turned round: late less early, so that below zero means that context helps": early - late,
-            "Position 254 is included: a slice leaves its end out": losses[:, 192:254].mean() - early,
-            "Position 63 is included: a slice leaves its end out": late - losses[:, 32:63].mean(),
-            "Positions 63 and 254 are included: a slice leaves its end out": losses[:, 192:254].mean()
-            - losses[:, 32:63].mean(),
-            "Column p is position p: don't shift": losses[:, 191:254].mean() - losses[:, 31:63].mean(),
-            "These are the losses of two single positions: take the means of two stretches": losses[:, 254].mean()
-            - losses[:, 63].mean(),
-            "This is the late loss alone: take the early one off": late,
-            "These are sums: take means": losses[:, 192:255].sum() - losses[:, 32:64].sum(),
-        }
-        for told, wrong in mistakes.items():
-            require(
-                abs(float(got) - float(wrong)) > EXACT, f"{told}. Got {float(got):.4g}, expected {float(want):.4g}."
-            )
-    require_close(got, want, "The score", EXACT, "One number, the mean over all windows.")
-    return f"The score is {float(want):.2f}."
+def parted(answer) -> str:
+    tokens = np.array([1.5, 2.5, 3.5, 5.5, 8.5, 13, 21, 34])
+    flat = np.full(8, 3.0)
+    leads = {
+        "the other one ahead": [0, 0, -0.2, -0.3, -0.3, -0.3, -0.3, -0.3],
+        "a lead that stays": [0, 0, 0, 0, 0.3, 0.2, 0.3, 0.4],
+        "a lead that is lost, and one that stays": [0.4, 0, -0.1, 0.02, 0.02, 0.06, 0.3, 0.3],
+        "a lead that is lost": [0, 0, 0.3, 0.3, 0.3, 0.2, 0.1, 0.04],
+        "a lead from the first measurement on": [0.2, 0.2, 0.3, 0.2, 0.3, 0.2, 0.1, 0.2],
+        "a lead too small": [0, 0, 0.02, 0.03, 0.04, 0.04, 0.04, 0.04],
+        "a lead at the last measurement": [0, 0, 0, 0, 0, 0, 0, 0.2],
+    }
+    for told, lead in leads.items():
+        _judge_parting(answer, tokens, flat - np.array(lead), flat, 0.05, told)
+    _judge_parting(answer, tokens, flat - np.array(leads["a lead that stays"]), flat, 0.25, "a wider gap to wait for")
+    for seed in range(3):  # shipped runs, their tokens counted in another unit
+        two, one, other = (
+            load_log(f"small-{name}") for name in (f"two-layer-{seed}", "one-layer", f"two-layer-{(seed + 2) % 3}")
+        )
+        unit = two["eval_step"][1:] * (1.7 + seed)
+        loss, plain, twin = (log["validation_loss"][1:] for log in (two, one, other))
+        _judge_parting(answer, unit, loss, plain, 0.1, f"seed {seed} and one layer")
+        _judge_parting(answer, unit, loss, twin, 0.1, "the control, two seeds of two layers")
+    return "And two seeds, which differ in nothing that matters, never part by 0.1."
+
+
+def _judge_parting(answer, tokens, loss, other, ahead: float, told: str) -> None:
+    def at(places) -> float | None:
+        return float(tokens[places[0]]) if len(places) else None
+
+    lead = other - loss > ahead
+    stays = np.flatnonzero(np.logical_and.accumulate(lead[::-1])[::-1])
+    want = at(stays)
+    got = answer(tokens.copy(), loss.copy(), other.copy(), ahead)
+    if got is not None:
+        require(np.ndim(got) == 0, f"Return one number of tokens or None, not an array of shape {list(np.shape(got))}.")
+        got = float(got)
+    mistakes = {
+        "That is the first time that it is ahead: does it stay ahead to the end?": at(np.flatnonzero(lead)),
+        "There `other` is the lower one: it is `loss` that must be ahead": at(
+            np.flatnonzero(np.logical_and.accumulate((loss - other > ahead)[::-1])[::-1])
+        ),
+        "That is the last measurement at which it is *not* ahead: one further": at(np.flatnonzero(~lead)[-1:]),
+        "That is the number of the measurement: return tokens": float(stays[0]) if len(stays) else -1.0,
+        "Any lead counts for you: it must be larger than `ahead`": at(
+            np.flatnonzero(np.logical_and.accumulate((other > loss)[::-1])[::-1])
+        ),
+    }
+    for what, wrong in mistakes.items():
+        require(wrong in (None, want) or got != wrong, f"{what} ({told}).")
+    expected = "None: they don't part for good" if want is None else f"{want:.4g} tokens"
+    shown = "None" if got is None else f"{got:.4g}"
+    require(got == want, f"With {told}: got {shown}, expected {expected}.")
 
 
 @exercise("Exercise 10.3")
@@ -134,87 +198,6 @@ def smear(answer) -> str:
 
 
 @exercise("Exercise 10.4")
-def windows_of_step(answer) -> str:
-    n_windows, batch = 1000, 16
-
-    def draw(seed: int, step: int) -> tuple[int, ...]:
-        got = answer(seed, step, n_windows, batch)
-        require_given(got)
-        got = torch.as_tensor(got)
-        require(got.shape == (batch,), f"A step has windows of shape {list(got.shape)}, expected [{batch}].")
-        require(
-            not got.is_floating_point(), f"The numbers are of type {got.dtype}: windows are counted in whole numbers."
-        )
-        got = got.tolist()
-        require(0 <= min(got) and max(got) < n_windows, f"Window {max(got)} or {min(got)} is not among {n_windows}.")
-        return tuple(got)
-
-    torch.manual_seed(0)
-    untouched = torch.rand(3)
-    torch.manual_seed(0)
-    one_by_one = {(seed, step): draw(seed, step) for seed in range(3) for step in range(40)}
-    same = torch.equal(untouched, torch.rand(3))
-    torch.manual_seed(12345)
-    resumed = {key: draw(*key) for key in sorted(one_by_one, reverse=True)}
-    changed = next((key for key in one_by_one if one_by_one[key] != resumed[key]), None)
-    if changed is not None:
-        raise Wrong(f"Seed {changed[0]}, step {changed[1]} gives other windows when it is asked for again: "
-                    "they depend on what happened before. Seed a generator of your own.")  # fmt: skip
-    require(same, "PyTorch's own random numbers have moved: use a torch.Generator in place of torch.manual_seed.")
-    require(one_by_one[0, 0] != one_by_one[0, 1], "Steps 0 and 1 of seed 0 get the same windows: the step must matter.")
-    require(one_by_one[0, 0] != one_by_one[1, 0], "Seeds 0 and 1 get the same windows at step 0: the seed must matter.")
-    met = {}
-    for key, drawn in one_by_one.items():
-        if drawn in met:
-            raise Wrong(f"Seed {key[0]}, step {key[1]} gets the windows of seed {met[drawn][0]}, step {met[drawn][1]}: "
-                        "two pairs must not be mapped to one number, as seed + step and seed · step do.")  # fmt: skip
-        met[drawn] = key
-    twice = next((drawn for drawn in met if len(set(drawn)) < batch), None)
-    require(twice is None, f"One step has the same window twice: {twice}. torch.randperm draws without repeats.")
-    everything = torch.tensor(list(met)).flatten()
-    seen = len(everything.unique())
-    # 1 920 numbers drawn evenly from 1 000 leave about 147 out.
-    require(
-        seen > 780, f"In {len(met)} steps only {seen} of {n_windows} windows come up: draw evenly from all of them."
-    )
-    in_order = sum(list(drawn) == sorted(drawn) for drawn in met)
-    require(in_order < len(met) / 2, "The windows of a step follow one another in order: draw them at random.")
-    return "Interrupted anywhere, it goes on the same."
-
-
-@exercise("Exercise 10.5")
-def bump(answer) -> str:
-    tokens = np.geomspace(1e5, 2e7, 240)
-    logarithm = np.log(tokens)
-    for middle, drop in ((1.5e6, 0.5), (4e6, 0.35), (8e6, 0.6)):
-        loss = _early(logarithm) + _fall(logarithm, middle, 0.15, drop)
-        got = answer(tokens.copy(), loss.copy())
-        require(got is not None, f"There is a bump at {middle:.3g} tokens, but you return None.")
-        require(np.ndim(got) == 0, f"Return one number of tokens, not an array of shape {list(np.shape(got))}.")
-        got, rate = float(got), -np.gradient(loss, logarithm)
-        want = _second_peak(tokens, rate)
-        told = f"Got {got:.4g}, expected {want:.4g} tokens."
-        place = int(np.argmin(np.abs(tokens - want)))
-        per_token = -np.gradient(loss, tokens)
-        lowest = _first_minimum(rate)
-        mistakes = {
-            "That is the number of the measurement: return tokens": place,
-            "That is the logarithm of the tokens": math.log(want),
-            "That is the steep fall at the very beginning: look only after the first minimum": tokens[np.argmax(rate)],
-            "That is where s is smallest: the bump lies where it is largest again": tokens[lowest],
-            "That is the height of s at the bump: return the tokens there": rate[place],
-            "That is the derivative by tokens, which makes all that is early look steep: take that by ln(tokens)":
-            _second_peak(tokens, per_token) or -1.0,
-        }  # fmt: skip
-        for what, wrong in mistakes.items():
-            require(abs(wrong / want - 1) < 0.05 or abs(got / wrong - 1) > 1e-6, f"{what}. {told}")
-        require(abs(got / want - 1) < 0.05, f"{told} The bump was put at {middle:.4g}; s is steepest near it.")
-    got = answer(tokens.copy(), _early(logarithm))
-    require(got is None, f"This loss falls ever more slowly and has no bump, but you return {got}: expected None.")
-    return "Three bumps found, and none where there is none."
-
-
-@exercise("Exercise 10.6")
 def smeared_induction(answer) -> str:
     d_vocab, N = 40, 25
     got = answer(d_vocab)
@@ -260,26 +243,3 @@ def smeared_induction(answer) -> str:
             f"{told} The score of query and key should be high where the query's token equals the token before the key."
         )
     return f"Prefix matching {worst:.2f}, with one layer and no previous-token head."
-
-
-def _early(logarithm):
-    """The fall that every loss has: steep at first, then slower and slower."""
-    return 2.5 + 60 * np.exp(-0.4 * (logarithm - 4)) + 1.2 * np.exp(-1.5 * (logarithm - logarithm[0]))
-
-
-def _fall(logarithm, middle: float, width: float, drop: float):
-    return -drop * _sigmoid((logarithm - np.log(middle)) / width)
-
-
-def _first_minimum(s) -> int | None:
-    inner = (s[1:-1] < s[:-2]) & (s[1:-1] <= s[2:])
-    return int(np.argmax(inner)) + 1 if inner.any() else None
-
-
-def _second_peak(tokens, s) -> float | None:
-    start = _first_minimum(s)
-    return None if start is None else float(tokens[start + np.argmax(s[start:])])
-
-
-def _sigmoid(x):
-    return 1 / (1 + np.exp(-x))
