@@ -100,7 +100,7 @@ def _made_up_runs() -> dict:
         "a": log({(0, 1): rises(3, 0.9), (1, 2): rises(5, 0.6)}),
         "b": log({(0, 0): rises(6, 0.9), (1, 1): rises(2, 0.45)}),  # the last layer first, the other higher
         "c": log({(0, 2): rises(4, 0.8)}, layers=1),
-        "d": log({(1, 0): rises(4, 0.29), (0, 1): rises(6, 0.3)}),  # none is above the line
+        "d": log({(1, 0): rises(4, 0.3), (0, 1): rises(6, 0.29)}),  # none is above the line
         "e": log({(1, 1): rises(2, 0.7), (2, 0): rises(4, 0.9)}, layers=3),  # a middle layer first
         "f": log({(2, 1): rises(3, 0.31), (0, 0): rises(5, 0.9)}, layers=3),
         "g": log({(1, 0): rises(2, 0.9) * (np.arange(9) < 6), (0, 0): rises(4, 0.5)}),  # its first head fades again
@@ -124,6 +124,7 @@ def parted(answer) -> str:
     for told, lead in leads.items():
         _judge_parting(answer, tokens, flat - np.array(lead), flat, 0.05, told)
     _judge_parting(answer, tokens, flat - np.array(leads["a lead that stays"]), flat, 0.25, "a wider gap to wait for")
+    _judge_parting(answer, tokens, flat - 0.25, flat, 0.25, "a lead of `ahead` and no more")
     for seed in range(3):  # shipped runs, their tokens counted in another unit
         two, one, other = (
             load_log(f"small-{name}") for name in (f"two-layer-{seed}", "one-layer", f"two-layer-{(seed + 2) % 3}")

@@ -85,7 +85,7 @@ def nothing(*_):
 
 MISTAKES = [
     (ch10.nobody_reads, runs(first_over, lambda layer, layers: layer == layers - 1), "A run of one layer"),
-    (ch10.nobody_reads, runs(lambda score: score[-1].argmax()), "by the end of the runs"),
+    (ch10.nobody_reads, runs(lambda s: s[-1].argmax() if s.max() > 0.3 else -1), "by the end of the runs"),
     (ch10.nobody_reads, runs(lambda s: s.max(axis=0).argmax() if s.max() > 0.3 else -1), "of the whole run"),
     (ch10.nobody_reads, runs(first_over, lambda layer, layers: layer > 0), "a middle layer"),
     (ch10.nobody_reads, runs(first_over, lambda layer, layers: 0 <= layer < layers - 1), "you name"),
