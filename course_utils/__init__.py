@@ -1,14 +1,19 @@
-"""The helper package of the course: the model, its circuits, what heads do, and their pictures."""
+"""The helper package of the course: the model, its circuits, what heads do, and their pictures.
 
-from course_utils.checkpoints import load_model
-from course_utils.claims import claim
-from course_utils.config import ModelConfig
-from course_utils.corpus import load_text, load_tokenizer, windows
-from course_utils.device import pick_device
-from course_utils.errors import CourseError
-from course_utils.model import AttentionOnlyTransformer
+Its names are fetched when they are first asked for, so that the doctor can speak where PyTorch is missing.
+"""
 
-__all__ = [
-    "AttentionOnlyTransformer", "CourseError", "ModelConfig", "claim", "load_model", "load_text", "load_tokenizer",
-    "pick_device", "windows",
-]  # fmt: skip
+import importlib
+
+_HOMES = {
+    "AttentionOnlyTransformer": "model", "CourseError": "errors", "ModelConfig": "config", "claim": "claims",
+    "load_model": "checkpoints", "load_text": "corpus", "load_tokenizer": "corpus", "pick_device": "device",
+    "windows": "corpus",
+}  # fmt: skip
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str):
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,5 +1,7 @@
 """The course's commands: python -m course_utils COMMAND --help."""
 
+from __future__ import annotations
+
 import argparse
 import importlib
 import sys
@@ -7,12 +9,17 @@ from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
+from course_utils import machine
 from course_utils.errors import CourseError
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def main(arguments: list[str] | None = None) -> int:
+    given = sys.argv[1:] if arguments is None else arguments
+    if given[:1] == ["doctor"] and machine.stops(found := machine.look()):  # what is below needs what is missing
+        machine.tell(found)
+        return 1
     parser = argparse.ArgumentParser(prog="python -m course_utils", description="Commands of the course.")
     commands = parser.add_subparsers(dest="command", required=True)
     _train_options(commands.add_parser("train", help="train one of the models"))
@@ -27,11 +34,13 @@ def main(arguments: list[str] | None = None) -> int:
     progress.add_argument("--forget", action="store_true", help="delete that file")
     workshop = commands.add_parser("workshop", help="build what a teacher hands out, from the chapters and the site")
     workshop.add_argument("--out", type=Path, default=None, metavar="FOLDER", help="in place of dist/")
+    workshop.add_argument("--wheels", action="store_true", help="with all packages, for a class without a network")
     results = commands.add_parser("results", help="run the chapters and compare their numbers with book/results.json")
     results.add_argument("--update", action="store_true", help="record the new numbers in place of comparing")
+    _grade_options(commands.add_parser("grade", help="judge the exercises in a folder of submitted notebooks"))
     options = parser.parse_args(arguments)
     run = {"train": _train, "corpus": _corpus, "doctor": _doctor, "notebooks": _notebooks, "results": _results}
-    run |= {"progress": _progress, "workshop": _workshop}
+    run |= {"progress": _progress, "workshop": _workshop, "grade": _grade}
     try:
         return run[options.command](options) or 0
     except CourseError as error:
@@ -62,6 +71,17 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
     }
     for name, (kind, says) in settings.items():
         parser.add_argument(f"--{name}", type=kind, metavar="N", help=f"{says}, in place of the recipe's")
+
+
+def _grade_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, help="FOLDER/LEARNER/NN_….ipynb, or FOLDER/LEARNER.ipynb")
+    parser.add_argument("--csv", action="store_true", help="write a table for a spreadsheet")
+    parser.add_argument("--seconds", type=float, default=60, metavar="N", help="that an answer may take (60)")
+    parser.add_argument("--memory", type=float, default=4, metavar="GB", help="that an answer may take (4)")
+    parser.add_argument("--jobs", type=int, default=2, metavar="N", help="exercises judged at a time (2)")
+    parser.add_argument(
+        "--trust", action="store_true", help="also where network and files can't be taken from what learners wrote"
+    )
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -98,7 +118,14 @@ def _progress(options: argparse.Namespace) -> None:
 
 
 def _workshop(options: argparse.Namespace) -> None:
-    _tool("workshop").report(options.out)
+    _tool("workshop").report(options.out, options.wheels)
+
+
+def _grade(options: argparse.Namespace) -> None:
+    from course_utils import grading
+
+    rows = grading.grade(options.folder, options.seconds, options.memory, options.jobs, options.trust)
+    print(grading.as_csv(rows) if options.csv else grading.as_text(rows), end="" if options.csv else "\n")
 
 
 def _results(options: argparse.Namespace) -> int:

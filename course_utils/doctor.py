@@ -10,7 +10,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import psutil
 import torch
@@ -19,6 +18,7 @@ from packaging.requirements import Requirement
 from course_utils import checkpoints, corpus, smollm2
 from course_utils.device import choose_device
 from course_utils.errors import CourseError
+from course_utils.machine import Finding, tell
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON, MEMORY_GB, DISK_GB = (3, 11), 2.0, 1.0
@@ -30,12 +30,6 @@ import importlib.util, json, sys
 found = importlib.util.find_spec("course_utils")
 print(json.dumps([sys.prefix, found and found.origin]))
 """
-
-
-class Finding(NamedTuple):
-    good: bool
-    says: str
-    remedy: str = ""
 
 
 def examine() -> Iterator[Finding]:
@@ -150,11 +144,4 @@ def public_model() -> Finding:
 
 def report() -> bool:
     """Print every finding with what to do about it; true if the course can run here."""
-    findings = list(examine())
-    for finding in findings:
-        print(("✓ " if finding.good else "✗ ") + finding.says)
-        if not finding.good:
-            print(f"  → {finding.remedy}")
-    good = all(finding.good for finding in findings)
-    print("\nThis machine can run the course." if good else "\nMend what is marked ✗, then run this again.")
-    return good
+    return tell(list(examine()))

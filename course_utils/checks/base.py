@@ -1,7 +1,8 @@
 """What all exercise checkers share.
 
 A checker is a function decorated with `exercise`, called with the reader's answer. It says "not attempted" for a stub,
-and otherwise which property failed, with the values. It never stops a notebook: Run All goes on.
+and otherwise which property failed, with the values. It never stops a notebook, Run All goes on; unless it is asked to:
+`check.shapes(shapes, strict=True)` raises NotPassed, as a grader's tests have to.
 """
 
 import copy
@@ -37,14 +38,27 @@ class Wrong(Exception):
     """The answer lacks a property; the message names it and the values."""
 
 
-def exercise(name: str) -> Callable:
-    """Turn a function of the reader's answer, which raises Wrong or returns praise, into a checker."""
+class NotPassed(AssertionError):
+    """What a strict checker raises; the message is the line that it would have shown."""
+
+
+def exercise(name: str, answer: str | None = None) -> Callable:
+    """Turn a function of the reader's answer, which raises Wrong or returns praise, into a checker.
+
+    answer: what the chapter calls the reader's function, where it is not the checker's own name.
+    """
 
     def decorate(judge: Callable[..., str | None]) -> Callable[..., Outcome]:
         @functools.wraps(judge)
-        def checker(*answers) -> Outcome:
+        def checker(*answers, strict: bool = False) -> Outcome:
+            outcome = look(answers)
+            if strict and outcome.status != "passed":
+                raise NotPassed(repr(outcome))
+            return outcome
+
+        def look(answers: tuple) -> Outcome:
             try:
-                with _FiniteEigenvalues():
+                with FiniteEigenvalues():
                     praise = judge(*answers) or ""
             except NotImplementedError:
                 return Outcome(name, "not attempted")
@@ -55,12 +69,13 @@ def exercise(name: str) -> Callable:
             kept.note(name, answers)
             return Outcome(name, "passed", praise)
 
+        checker.exercise, checker.answer = name, answer or judge.__name__
         return checker
 
     return decorate
 
 
-class _FiniteEigenvalues(TorchFunctionMode):
+class FiniteEigenvalues(TorchFunctionMode):
     """Raises an error before a number that is not finite ends Python (PyTorch 2.13): the reader's code may make one."""
 
     def __torch_function__(self, func, types, args=(), kwargs=None):

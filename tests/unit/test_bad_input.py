@@ -66,6 +66,7 @@ UNDECLARED = {
         )
     },
     "transformer.rotated": "the same",
+    "machine.stops": "what look gives", "machine.tell": "the same",
     "smollm2.load": "pick_device checks the device", "headlines.first_step": "reads the arrays of a log",
     "headlines.population": "reads what ships", "headlines.summary": "reads an entry of it",
     "headlines.final_loss": "the same",
@@ -87,6 +88,14 @@ UNDECLARED = {
             "formation.goal_cells", "host.visible", "host.text_ids", "host.joined", "host.code", "host.table",
             "host.words", "residual_stream.contributions", "term_importance.strongest", "public_heads.successors",
             "public_heads.patterns", "population.axis", "predict.predict_figure",
+        )
+    },
+    **{
+        f"grading.{name}": "a step of grading, between processes that take each other for hostile: in test_grading.py"
+        for name in (
+            "as_csv", "as_text", "answer.definitions", "answer.load", "confine.seal", "confine.limit", "confine.works",
+            "judge.checkers", "judge.judge", "wire.pack", "wire.unpack", "wire.copy_back",
+            "wire.send", "wire.receive",
         )
     },
     **{
@@ -272,6 +281,7 @@ GOOD = {
     "matrix": torch.ones(4, 4), "rank": 2, "seed": 0, "qk": WIDE, "ov": WIDE, "source": ROW, "destination": ROW,
     "span": 2, "occasions": ROW, "hits": ROW, "windows": TOKENS, "tokens": TOKENS, "batch": 2, "n": 2,
     "shortest": 4, "longest": 9, "losses": torch.zeros(2, 255), "document": [0, 1], "draws": 5, "values": [1.0, 2.0],
+    "seconds": 1.0, "memory": 1.0, "jobs": 1, "trust": False,
     "device": None, "folder": "nowhere", "path": "nothing", "card": {}, "sha256": None, "tensors": {}, "metadata": None,
     "label": "x", "rows": NAMES, "columns": NAMES, "centred": False, "ax": None, "names": NAMES, "top": 1.0,
     "groups": {"g": ([["x"], ["y"]], [[1.0], [2.0]])}, "eigenvalues": {"a": [1, 1j]}, "baseline": {"a": [1j]},

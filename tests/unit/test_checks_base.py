@@ -7,6 +7,7 @@ import torch
 from course_utils import load_model
 from course_utils.checks.base import (
     STATUSES,
+    NotPassed,
     Outcome,
     Wrong,
     disguised,
@@ -63,6 +64,13 @@ def test_a_crash_is_told_and_does_not_spread():
     outcome = double(crash)
     assert outcome.status == "failed" and "AttributeError" in outcome.message and "no_such_thing" in outcome.message
     assert double(None).status == "failed"
+
+
+def test_a_strict_checker_raises_unless_the_answer_passes():
+    assert double(lambda x: 2 * x, strict=True).status == "passed"
+    for answer, said in ((stub, "not attempted"), (crash, "AttributeError"), (lambda x: x, "expected 2")):
+        with pytest.raises(NotPassed, match=said):
+            double(answer, strict=True)
 
 
 def test_a_checker_keeps_the_name_of_its_function():

@@ -1,13 +1,16 @@
 """The doctor tells good from bad, and what to do."""
 
 import json
+import re
 import shutil
+import subprocess
 import sys
+import tomllib
 from types import SimpleNamespace
 
 import pytest
 
-from course_utils import checkpoints, corpus, doctor, smollm2
+from course_utils import checkpoints, corpus, doctor, machine, smollm2
 from course_utils.__main__ import main
 
 
@@ -23,6 +26,28 @@ def test_shipped_files_are_whole():
 def test_the_readme_asks_for_what_the_doctor_does(root):
     words = " ".join((root / "README.md").read_text("utf-8").split())
     assert f"{doctor.MEMORY_GB:.0f} GB of free memory" in words
+
+
+def test_where_nothing_is_installed_it_says_what_is_missing_and_the_one_command(tmp_path, root):
+    """In a bare Python: no site-packages, and nothing of the caller's."""
+    command = [sys.executable, "-S", "-E", "-c", "import sys; sys.path.insert(0, sys.argv.pop(1)); "
+               "import runpy; runpy.run_module('course_utils', run_name='__main__', alter_sys=True)"]  # fmt: skip
+    done = subprocess.run([*command, str(root), "doctor"], cwd=tmp_path, capture_output=True, text=True, env={})
+    assert done.returncode == 1 and done.stderr == "" and "Not installed: torch, numpy" in done.stdout
+    assert done.stdout.count("✗") == 2 and f"-m pip install -r {root}/requirements.txt`" in done.stdout
+
+
+def test_an_old_or_small_python_is_told(monkeypatch):
+    monkeypatch.setattr(machine.sys, "version_info", (3, 9, 1))
+    monkeypatch.setattr(machine.sys, "maxsize", 2**31 - 1)
+    found = machine.look()
+    assert machine.stops(found) and [finding.good for finding in found[:3]] == [False, False, True]
+    assert "64-bit" in found[1].remedy
+
+
+def test_what_it_looks_for_is_what_the_package_asks_for(root):
+    ranges = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
+    assert {re.match(r"[\w-]+", each)[0] for each in ranges} | {"packaging"} == set(machine.NEEDED.values())
 
 
 def test_exit_status_and_last_line(capsys, monkeypatch):

@@ -14,7 +14,7 @@ from course_utils.config import ModelConfig
 from course_utils.errors import CourseError
 from tools import build_corpus
 
-NAMES = ["train", "corpus", "doctor", "notebooks", "progress", "workshop", "results"]
+NAMES = ["train", "corpus", "doctor", "notebooks", "progress", "workshop", "results", "grade"]
 
 
 def test_help_names_every_command(capsys):
@@ -163,7 +163,7 @@ def test_what_is_printed_passes_through_a_pipe_of_another_alphabet(root, tmp_pat
     assert words in said and "Traceback" not in errors, errors
 
 
-@pytest.mark.parametrize("name", ["corpus", "notebooks", "progress", "workshop", "results"])
+@pytest.mark.parametrize("name", ["corpus", "notebooks", "progress", "workshop", "results", "grade"])
 def test_without_a_checkout_what_publishes_the_book_says_what_is_needed(name, monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(commands, "ROOT", tmp_path)
     assert commands.main([name]) == 1
