@@ -18,6 +18,7 @@ from tools import notebooks
 ROOT = Path(__file__).resolve().parent.parent
 
 os.environ["COURSE_PROGRESS"] = ""  # what the tests pass is no reader's progress
+os.environ["COURSE_CLAIMS"] = "strict"  # a claim that fails stops a notebook here
 
 # Several workers share the cores: one thread each, also in the notebooks' kernels, which inherit this.
 if "PYTEST_XDIST_WORKER" in os.environ:

@@ -16,7 +16,7 @@ from tools import notebooks
 def run_chapters(update: bool = False, paths: list[Path] | None = None) -> bool:
     """Execute the chapters, whose claims compare themselves; with `update`, record all claims anew. True if all ran."""
     fresh = claims.RESULTS.with_suffix(".fresh.json")
-    environment = dict(os.environ)
+    environment = os.environ | {claims.STRICT: "strict"}
     if update:
         environment[claims.UPDATE] = str(fresh)
         fresh.unlink(missing_ok=True)

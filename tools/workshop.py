@@ -1,7 +1,8 @@
 """What a teacher hands out: `make workshop` builds it into `dist/` from the chapters and the built site.
 
-* `student/`, `instructor/`: the notebooks without and with solutions; a student's notebook is the chapter less its
-  cells tagged `solution`, and nothing else has changed;
+* `student/`, `instructor/`: the notebooks without and with solutions, their text as any notebook program draws it
+  (`tools/plain.py`); pages without cells are notebooks too;
+* `student/install/`: the package as a wheel, what it needs, and how to install it, on each system;
 * `site.zip`: the site, which opens from a folder; `slides/`: the slides of the half-day plan;
 * `book.pdf`: a browser's print of each page, joined, with an outline; solutions and folded claims are left out, hints
   are not;
@@ -19,7 +20,7 @@ from pathlib import Path
 import nbformat
 
 from course_utils.errors import CourseError
-from tools import notebooks, slides
+from tools import notebooks, plain, slides, student
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 SITE_FOLDER = "how-small-transformers-compute"  # what site.zip unpacks to
@@ -43,14 +44,14 @@ FOOTER = """<div style="font: 8px sans-serif; width: 100%; text-align: center; c
 <span class="title"></span> &middot; <span class="pageNumber"></span></div>"""
 
 
-def report(out: Path | None = None) -> None:
-    """Build into `out`, or into dist/, and say what is there."""
+def report(out: Path | None = None, wheels: bool = False) -> None:
+    """Build into `out`, or into dist/, and say what is there; with `wheels`, also all that an install needs."""
     out = out or notebooks.ROOT / "dist"
-    build(out, notebooks.ROOT / "_build/html")
+    build(out, notebooks.ROOT / "_build/html", wheels=wheels)
     print(f"Ready in {out}: " + ", ".join(sorted(path.name for path in out.iterdir())))
 
 
-def build(out: Path, site: Path, root: Path = notebooks.ROOT) -> None:
+def build(out: Path, site: Path, root: Path = notebooks.ROOT, wheels: bool = False) -> None:
     """Everything, into an emptied folder `out`."""
     if not (site / "index.html").exists():
         raise CourseError(f"{site}", "there is no built site", "run `make book` first")
@@ -60,6 +61,7 @@ def build(out: Path, site: Path, root: Path = notebooks.ROOT) -> None:
     out.mkdir(parents=True)
     (out / "SHA256SUMS").touch()  # so that after an interruption the folder is known again
     write_editions(out, root)
+    student.write(out / "student/install", root, wheels)
     zip_site(site, out / "site.zip")
     slides.build(out / "slides", site, root)
     print_book(site, out / "book.pdf", root)
@@ -79,18 +81,16 @@ def without_solutions(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 def write_editions(out: Path, root: Path = notebooks.ROOT) -> None:
     """All pages, in the folders that they have in the book, so that the links between them lead somewhere."""
-    book = root / "book"
+    book = plain.Book(root)
     for page in notebooks.pages(root):
-        name = page.relative_to(book)
+        name = page.relative_to(root / "book").with_suffix(".ipynb")
+        notebook = plain.notebook(page, book)
         for edition in ("student", "instructor"):
             if edition == "student" and name.parts[0] == "workshop":
                 continue
             target = out / edition / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            if edition == "student" and page.suffix == ".ipynb":
-                nbformat.write(without_solutions(nbformat.read(page, as_version=4)), target)
-            else:
-                shutil.copyfile(page, target)
+            nbformat.write(without_solutions(notebook) if edition == "student" else notebook, target)
 
 
 # --- the site ---

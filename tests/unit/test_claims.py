@@ -7,6 +7,8 @@ import nbformat
 import numpy as np
 import pytest
 import torch
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
 
 from course_utils import claims
 from course_utils.claims import claim
@@ -107,6 +109,28 @@ def test_a_package_without_the_book_compares_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(claims, "RESULTS", tmp_path / "results.json")  # a checkout that has lost the file
     with pytest.raises(CourseError, match="not in book/results.json"):
         claim("02.loss", 9.0, tolerance=0, says="The loss.")
+
+
+def run_in_kernel(tmp_path, root, **variables):
+    """What a kernel says of a claim that fails, and the next line; None if the claim stopped it."""
+    source = (
+        "from course_utils import claim\nx = claim('02.loss', 9.0, tolerance=0, says='A loss.')\nprint('on with', x)"
+    )
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+    environment = {key: value for key, value in os.environ.items() if key not in (claims.STRICT, claims.UPDATE)}
+    client = NotebookClient(notebook, kernel_name="python3", resources={"metadata": {"path": str(root / "book")}})
+    try:
+        client.execute(env=environment | {"PYTHONPATH": str(root)} | variables)
+    except CellExecutionError:
+        return None
+    return "".join(output.text for output in notebook.cells[0].outputs)
+
+
+def test_a_reader_is_told_and_goes_on_and_a_build_stops(tmp_path, root, course_site):
+    said = run_in_kernel(tmp_path, root)
+    assert "Nothing is wrong with you" in said and "number is 9.0" in said and said.endswith("on with 9.0\n")
+    assert run_in_kernel(tmp_path, root, **course_site.KERNELS) is None, "as the build and its cache run chapters"
+    assert run_in_kernel(tmp_path, root, COURSE_CLAIMS=os.environ[claims.STRICT]) is None, "as nbval does in the tests"
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """What a teacher hands out: no solution for students, a site in one file, slides, sums."""
 
+import os
 import re
 import subprocess
 import zipfile
@@ -8,7 +9,7 @@ import nbformat
 import pytest
 
 from course_utils.errors import CourseError
-from tools import notebooks, slides, workshop
+from tools import notebooks, slides, student, workshop
 
 CHAPTERS = [path for path in notebooks.chapters() if "solution" in path.read_text("utf-8")]
 FIGURE = (
@@ -56,9 +57,9 @@ def by_role(path):
 def test_a_students_notebook_is_the_chapter_less_its_solutions(path):
     chapter = nbformat.read(path, as_version=4)
     solutions, others = by_role(path)
-    student = workshop.without_solutions(chapter)
-    assert len(solutions) >= 4 and student.cells == others
-    assert {key: value for key, value in student.items() if key != "cells"} == {
+    handed = workshop.without_solutions(chapter)
+    assert len(solutions) >= 4 and handed.cells == others
+    assert {key: value for key, value in handed.items() if key != "cells"} == {
         key: value for key, value in chapter.items() if key != "cells"
     }
 
@@ -73,24 +74,101 @@ def test_a_students_notebook_has_no_line_of_a_solution(path):
     """A line that the chapter itself teaches, in a cell before the exercises, is no secret."""
     solutions, _ = by_role(path)
     secret = set().union(*(telling(cell.source) for cell in solutions))
-    student = workshop.without_solutions(nbformat.read(path, as_version=4)).cells
-    begins = next(place for place, cell in enumerate(student) if re.search(r"^## Exercises", cell.source, re.M))
-    shown = [cell for place, cell in enumerate(student) if place >= begins or cell.cell_type == "markdown"]
-    taught = set().union(*(telling(cell.source) for cell in student[:begins] if cell.cell_type == "code"))
+    cells = workshop.without_solutions(nbformat.read(path, as_version=4)).cells
+    begins = next(place for place, cell in enumerate(cells) if re.search(r"^## Exercises", cell.source, re.M))
+    shown = [cell for place, cell in enumerate(cells) if place >= begins or cell.cell_type == "markdown"]
+    taught = set().union(*(telling(cell.source) for cell in cells[:begins] if cell.cell_type == "code"))
     assert secret & set().union(*(telling(cell.source) for cell in shown)) - taught == set()
-    assert not any("solution_" in cell.source for cell in student)
+    assert not any("solution_" in cell.source for cell in cells)
 
 
-def test_editions_keep_the_books_folders(tmp_path, root):
-    workshop.write_editions(tmp_path, root)
-    book = {page.relative_to(root / "book") for page in notebooks.pages(root)}
-    instructor = {path.relative_to(tmp_path / "instructor") for path in (tmp_path / "instructor").rglob("*.*")}
-    student = {path.relative_to(tmp_path / "student") for path in (tmp_path / "student").rglob("*.*")}
-    assert instructor == book and student == {name for name in book if name.parts[0] != "workshop"}
+@pytest.fixture(scope="module")
+def editions(tmp_path_factory, root):
+    folder = tmp_path_factory.mktemp("dist")
+    workshop.write_editions(folder, root)
+    return folder
+
+
+def test_editions_keep_the_books_folders(editions, root):
+    book = {page.relative_to(root / "book").with_suffix(".ipynb") for page in notebooks.pages(root)}
+    instructor = {path.relative_to(editions / "instructor") for path in (editions / "instructor").rglob("*.*")}
+    handed_out = {path.relative_to(editions / "student") for path in (editions / "student").rglob("*.*")}
+    assert instructor == book and handed_out == {name for name in book if name.parts[0] != "workshop"}
     for path in CHAPTERS:
-        name = path.relative_to(root / "book")
-        assert (tmp_path / "instructor" / name).read_bytes() == path.read_bytes()
-        assert "solution" not in str([c.metadata for c in nbformat.read(tmp_path / "student" / name, 4).cells])
+        name, chapter = path.relative_to(root / "book"), nbformat.read(path, as_version=4)
+        given, handed = (nbformat.read(editions / edition / name, 4) for edition in ("instructor", "student"))
+        assert [cell.source for cell in given.cells if cell.cell_type == "code"] == [
+            cell.source for cell in chapter.cells if cell.cell_type == "code"
+        ]
+        assert [cell.metadata for cell in given.cells] == [cell.metadata for cell in chapter.cells]
+        assert "solution" not in str([cell.metadata for cell in handed.cells])
+
+
+def test_no_myst_is_left_in_what_is_handed_out(editions):
+    """What JupyterLab, Colab and VS Code would show as it is written."""
+    raw = re.compile(r":::|```\{|\{[a-z:-]+\}`|^\([\w-]+\)=$|<!--|^:class:", re.M)
+    paths = sorted(editions.rglob("*.ipynb"))
+    assert len(paths) > 40
+    for path in paths:
+        for cell in nbformat.read(path, as_version=4).cells:
+            found = raw.search(cell.source) if cell.cell_type == "markdown" else None
+            assert not found, f"{path.name}: {cell.source[max(0, found.start() - 40) : found.end() + 40]}"
+
+
+def test_hints_are_folded_and_boxes_are_quotes(editions, root):
+    for path in CHAPTERS:
+        source = "\n".join(cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "markdown")
+        text = (editions / "student" / path.name).read_text("utf-8")
+        assert text.count("<details>") == text.count("</details>") == source.count("{dropdown}") >= 4
+        assert text.count("> **") >= source.count("{admonition}") >= 4
+
+
+def test_links_of_what_is_handed_out_lead_somewhere(editions):
+    for path in (editions / "instructor").rglob("*.ipynb"):
+        for cell in nbformat.read(path, as_version=4).cells:
+            for way in re.findall(r"\]\((?!\w+:|#)([^)#\s]+)", cell.source if cell.cell_type == "markdown" else ""):
+                assert (path.parent / way).exists(), f"{path.name}: {way}"
+
+
+# --- the install of a student ---
+
+
+def test_a_student_needs_the_course_and_jupyterlab_and_nothing_of_the_site_or_the_tests(root):
+    pins = student.requirements(root)
+    names = {pin.split("==")[0] for pin in pins}
+    assert {"torch", "anywidget", "jupyterlab", "ipykernel", "nbclient", "pyzmq"} <= names
+    assert not names & {"Sphinx", "jupyter-book", "myst-nb", "pytest", "playwright", "ruff", "nbval", "jupyter-cache"}
+    assert set(pins) < set((root / "requirements.txt").read_text("utf-8").splitlines())
+
+
+def test_each_system_has_its_page(tmp_path, root, monkeypatch):
+    monkeypatch.setattr(student, "build_wheel", lambda root, out: out / "course_utils-9.whl")
+    ran = []
+    monkeypatch.setattr(student, "_pip", lambda *arguments: ran.append(arguments))
+    student.write(tmp_path / "plain", root)
+    student.write(tmp_path / "offline", root, wheels=True)
+    for name, word in (("linux", "course/bin/python"), ("macos", "course/bin/python"), ("windows", "py -3")):
+        text = (tmp_path / f"plain/{name}.md").read_text("utf-8")
+        assert word in text and "course_utils-9.whl" in text and "--no-index" not in text
+        assert (tmp_path / f"offline/{name}.md").read_text("utf-8").count("--no-index --find-links wheels") == 3
+    assert [arguments[0] for arguments in ran] == ["download", "download"]
+    assert (tmp_path / "plain/requirements-model.txt").exists()
+
+
+@pytest.mark.release
+def test_the_folder_of_wheels_installs_without_a_network(tmp_path, root):
+    """As the page for this system says it, in a network namespace without routes; then a chapter's checker answers."""
+    student.write(tmp_path / "install", root, wheels=True)
+    script = re.search(r"```\n(.*?)\n```", (tmp_path / "install/linux.md").read_text("utf-8"), re.S)[1].splitlines()
+    script = [line for line in script if "jupyterlab" not in line]
+    script.append("course/bin/python -c 'from course_utils import load_model; print(load_model(\"one-layer\").cfg)'")
+    script.append("! course/bin/python -c 'import sphinx'")
+    bare = {key: value for key, value in os.environ.items() if not key.startswith(("PIP_", "PYTHON"))}
+    done = subprocess.run(
+        ["unshare", "-rn", "sh", "-c", " && ".join(line for line in script if "doctor" not in line)],
+        cwd=tmp_path / "install", env=bare | {"PIP_CONFIG_FILE": os.devnull}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0 and "n_layers=1" in done.stdout, done.stderr[-2000:]
 
 
 # --- the site, and sums ---
