@@ -68,7 +68,7 @@ def test_a_crash_is_told_and_does_not_spread():
 
 def test_a_strict_checker_raises_unless_the_answer_passes():
     assert double(lambda x: 2 * x, strict=True).status == "passed"
-    for answer, said in ((stub, "not attempted"), (crash, "AttributeError"), (lambda x: x, "expected 2")):
+    for answer, said in ((stub, "not attempted"), (crash, "AttributeError"), (lambda x: x, "expected 4")):
         with pytest.raises(NotPassed, match=said):
             double(answer, strict=True)
 
