@@ -127,6 +127,10 @@ def _directive(name: str, title: str, body: list[str], page: Path, book: Book) -
         return "\n".join(f"* {_reference(work)}" for work in sorted(book.works.values(), key=_by))
     if name == "exercise-times":
         return "```\n" + progress.table(progress.chapters(book.root), {}) + "\n```"
+    if name == "chapter-cards":
+        cards = (line.partition(":") for line in body if ":" in line)
+        pages = ((_page(page, file.strip(), book), question.strip()) for file, _, question in cards)
+        return "\n".join(f"* {_link(book.titles[there], there, page)}: {question}" for there, question in pages)
     if name == "explorable":
         return ON_THE_SITE
     raise CourseError(f"{{{name}}} on {page.name}", "nothing says how it looks without MyST", "teach tools/plain.py")

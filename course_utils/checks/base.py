@@ -7,6 +7,7 @@ and otherwise which property failed, with the values. It never stops a notebook,
 
 import copy
 import functools
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -45,7 +46,8 @@ class NotPassed(AssertionError):
 def exercise(name: str, answer: str | None = None) -> Callable:
     """Turn a function of the reader's answer, which raises Wrong or returns praise, into a checker.
 
-    answer: what the chapter calls the reader's function, where it is not the checker's own name.
+    answer: what the chapter calls the reader's function, where it is not the checker's own name. Further functions are
+    called as the checker's further parameters.
     """
 
     def decorate(judge: Callable[..., str | None]) -> Callable[..., Outcome]:
@@ -69,7 +71,8 @@ def exercise(name: str, answer: str | None = None) -> Callable:
             kept.note(name, answers)
             return Outcome(name, "passed", praise)
 
-        checker.exercise, checker.answer = name, answer or judge.__name__
+        others = list(inspect.signature(judge).parameters)[1:]
+        checker.exercise, checker.answers = name, [answer or judge.__name__, *others]
         return checker
 
     return decorate

@@ -27,7 +27,7 @@ from course_utils.grading import confine
 from course_utils.grading.judge import ROOT, STARTS, checkers
 
 LARGEST = 50 << 20  # bytes of a notebook
-CHAPTER = re.compile(r"from course_utils\.checks import (ch\d\d)\b")
+CHAPTER = re.compile(r"from course_utils\.checks import (\w+) as check\b")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # with which a spreadsheet begins to compute
 
 

@@ -14,15 +14,15 @@ from course_utils.checks.base import FiniteEigenvalues
 from course_utils.grading import confine, wire
 
 
-def definitions(cells: list[str], wanted: str) -> list[list[ast.stmt]]:
-    """What of each cell is run: imports, functions, classes and literal constants; and all of the answer's own cell."""
+def definitions(cells: list[str], wanted: list[str]) -> list[list[ast.stmt]]:
+    """What of each cell is run: imports, functions, classes, literal constants, and all of the answers' own cells."""
     kept = []
     for source in cells:
         try:
             body = ast.parse(source).body
         except (SyntaxError, ValueError):  # a magic, or unfinished: the other cells may still be right
             continue
-        own = any(wanted in _names(node) for node in body)
+        own = any(name in wanted for node in body for name in _names(node))
         kept.append([node for node in body if own or _defines(node)])
     return kept
 
@@ -41,7 +41,7 @@ def _defines(node: ast.stmt) -> bool:
     return isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef)
 
 
-def load(cells: list[str], wanted: str) -> dict:
+def load(cells: list[str], wanted: list[str]) -> dict:
     """The names that the definitions make. One that fails leaves the others: a notebook may need what is not here."""
     names = {"__name__": "__main__"}
     for body in definitions(cells, wanted):
@@ -61,14 +61,15 @@ def main() -> None:
         confine.limit(task["memory"])
     wire.send(said, {"ready": True})
     warnings.simplefilter("ignore")
-    function = load(task["cells"], task["function"]).get(task["function"])
-    wire.send(said, {"found": callable(function)})
+    names = load(task["cells"], task["functions"])
+    wire.send(said, {"missing": [name for name in task["functions"] if not callable(names.get(name))]})
     while True:
-        arguments = wire.unpack(wire.receive(asked))
+        name, packed = wire.receive(asked)
+        arguments = wire.unpack(packed)
         torch.manual_seed(0)
         try:
             with FiniteEigenvalues():
-                reply = {"returned": wire.pack(function(*arguments)), "arguments": wire.pack(arguments)}
+                reply = {"returned": wire.pack(names[name](*arguments)), "arguments": wire.pack(arguments)}
         except MemoryError:
             reply = {"raised": "MemoryError", "words": "it wanted more memory than it may have"}
         except Exception as error:

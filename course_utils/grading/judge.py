@@ -12,6 +12,7 @@ import sys
 import tempfile
 import threading
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ class Missing(BaseException):
 
 
 class Answer:
-    """The answer of a submission, called like a function; it runs in a process of its own."""
+    """The answers of a submission to one exercise; they run in a process of its own."""
 
     def __init__(self, task: dict, scratch: str, confined: bool):
         command = [*(confine.UNSHARE if confined else ()), sys.executable, "-P", confine.__file__]
@@ -52,11 +53,12 @@ class Answer:
         self._hear(self.task)
         self.clock.cancel()
         self._stop_after(self.task["seconds"], f"no answer within {self.task['seconds']} s")
-        if not self._hear().get("found"):
-            raise Missing
+        if missing := self._hear().get("missing"):
+            raise Missing(f"no function {', '.join(map(str, missing))[:200]}")
 
-    def __call__(self, *arguments: Any) -> Any:
-        reply = self._hear(wire.pack(list(arguments)))
+    def call(self, name: str, *arguments: Any) -> Any:
+        """What the function of this name returns."""
+        reply = self._hear([name, wire.pack(list(arguments))])
         if "raised" in reply:
             words = "".join(letter if letter.isprintable() else " " for letter in str(reply.get("words"))[:500])
             name = str(reply["raised"])
@@ -114,12 +116,12 @@ def judge(task: dict) -> tuple[str, str]:
     """(verdict, message) of a submission's cells on one exercise."""
     checker = checkers(task["chapter"])[task["exercise"]]
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
-        answer = Answer(task | {"function": checker.answer}, scratch, not task["trust"])
+        answer = Answer(task | {"functions": checker.answers}, scratch, not task["trust"])
         try:
             answer.begin()
-            outcome = checker(answer)
-        except Missing:
-            return "missing", f"no function {checker.answer}"
+            outcome = checker(*(partial(answer.call, name) for name in checker.answers))
+        except Missing as missing:
+            return "missing", str(missing)
         except Stopped as stopped:
             return "stopped", str(stopped)
         finally:

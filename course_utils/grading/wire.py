@@ -15,7 +15,7 @@ from course_utils.factored import FactoredMatrix
 from course_utils.model import AttentionOnlyTransformer
 from course_utils.transformer import class_of
 
-LONGEST = 64 << 20  # bytes of a frame
+LONGEST = 256 << 20  # bytes of a frame: a trained model takes up to 60 MB
 MARK = "kind"
 CONFIGS = {kind.__name__: kind for kind in (ModelConfig, TransformerConfig)}
 TYPES = {

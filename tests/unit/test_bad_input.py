@@ -94,7 +94,7 @@ UNDECLARED = {
         f"grading.{name}": "a step of grading, between processes that take each other for hostile: in test_grading.py"
         for name in (
             "as_csv", "as_text", "answer.definitions", "answer.load", "confine.seal", "confine.limit", "confine.works",
-            "judge.checkers", "judge.judge", "wire.pack", "wire.unpack", "wire.copy_back",
+            "judge.Answer.call", "judge.checkers", "judge.judge", "wire.pack", "wire.unpack", "wire.copy_back",
             "wire.send", "wire.receive",
         )
     },

@@ -119,8 +119,8 @@ def test_hints_are_folded_and_boxes_are_quotes(editions, root):
     for path in CHAPTERS:
         source = "\n".join(cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "markdown")
         text = (editions / "student" / path.name).read_text("utf-8")
-        assert text.count("<details>") == text.count("</details>") == source.count("{dropdown}") >= 4
-        assert text.count("> **") >= source.count("{admonition}") >= 4
+        assert text.count("<details>") == text.count("</details>") == source.count("{dropdown}") >= 1
+        assert text.count("> **") >= source.count("{admonition}") >= 1
 
 
 def test_links_of_what_is_handed_out_lead_somewhere(editions):
