@@ -34,7 +34,7 @@ SMALL = ModelConfig(n_layers=2, n_heads=3, d_model=10, d_head=4, d_vocab=17, n_c
 EXACT = 1e-5  # the answer may be in 32-bit numbers
 
 
-@exercise("Exercise 6.1")
+@exercise("Exercise 6.1", answer="virtual_head_of")
 def virtual_head(answer, two_back) -> str:
     pos, d = 5, 4
     A1, A2 = (
@@ -84,7 +84,7 @@ def virtual_head(answer, two_back) -> str:
     return f"{said} A pair that looks two back in each of three models."
 
 
-@exercise("Exercise 6.2")
+@exercise("Exercise 6.2", answer="composition_measure")
 def measure(answer) -> str:
     d, rank = 9, 3
     OV1, QK2, OV2 = (normal((d, rank), seed) @ normal((rank, d), seed + 1) for seed in (10, 20, 30))
@@ -133,7 +133,7 @@ def measure(answer) -> str:
     return "Each side of W_QK has met what is written."
 
 
-@exercise("Exercise 6.3")
+@exercise("Exercise 6.3", answer="random_baseline")
 def baseline(answer) -> str:
     d_model, d_head, draws = 48, 4, 600
     with torch.random.fork_rng():

@@ -163,7 +163,7 @@ def test_what_is_printed_passes_through_a_pipe_of_another_alphabet(root, tmp_pat
     assert words in said and "Traceback" not in errors, errors
 
 
-@pytest.mark.parametrize("name", ["corpus", "notebooks", "progress", "workshop", "results", "grade"])
+@pytest.mark.parametrize("name", ["corpus", "notebooks", "progress", "workshop", "results"])
 def test_without_a_checkout_what_publishes_the_book_says_what_is_needed(name, monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(commands, "ROOT", tmp_path)
     assert commands.main([name]) == 1
