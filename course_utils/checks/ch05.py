@@ -187,7 +187,7 @@ def _with_suppressor() -> AttentionOnlyTransformer:
     """A small model in which one head of layer 0 lowers every mix that it knows."""
     model = small_model(SMALL, 11)
     bracket = (model.W_U - model.W_U.mean(dim=1, keepdim=True)) @ model.W_E @ model.W_V[0, 2]
-    model.W_O[0, 2] = -torch.linalg.pinv(bracket)
+    model.W_O[0, 2] = -torch.linalg.pinv(bracket) / 1000  # quiet: by the sum alone it is not the least
     return model
 
 
@@ -251,6 +251,9 @@ def _with_false_friend() -> AttentionOnlyTransformer:
         unseen = (identity - Q @ Q.T) @ normal((FEW.d_model, FEW.d_head), 31)
         model.W_V[0, head] = sign * (Q + noise * unseen)
         model.W_O[0, head] = Q.T
+        if noise:  # a constant on all logits, by which this head seems to copy nothing until W_U is centred
+            push = -20 * model.W_V[0, head].sum(dim=0)[0].sign() * Q[:, :1]
+    model.W_U.add_(push)
     return model
 
 

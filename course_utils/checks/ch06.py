@@ -30,7 +30,7 @@ from course_utils.interventions import pattern_without
 from course_utils.model import AttentionOnlyTransformer
 
 # All sizes differ, so that no shape is right by chance.
-SMALL = ModelConfig(n_layers=2, n_heads=3, d_model=10, d_head=4, d_vocab=17, n_ctx=9)
+SMALL = ModelConfig(n_layers=2, n_heads=3, d_model=10, d_head=6, d_vocab=17, n_ctx=9)
 EXACT = 1e-5  # the answer may be in 32-bit numbers
 
 
@@ -75,8 +75,8 @@ def virtual_head(answer, two_back) -> str:
         told = f"On {which} you find 0.{found[0]} → 1.{found[1]}"
         hint = "The other way round: the earlier head comes first." if found[::-1] == best else ""
         backwards = torch.stack([torch.stack([pattern[0, :, i] @ pattern[1, :, j] for j in heads]) for i in heads])
-        if found == divmod(int(backwards.diagonal(-2, -2, -1).mean((-2, -1)).argmax()), len(heads)):
-            hint = "That is of A1 @ A2."
+        backwards = backwards.diagonal(-2, -2, -1).mean((-2, -1)).max()
+        require(abs(float(mean) - backwards) > EXACT, f"{told}, {float(mean):.4g}. That is of A1 @ A2.")
         message = f"{told}; 0.{best[0]} → 1.{best[1]} looks two back more, {means.max():.3f} on average. {hint}"
         require(found == best, message.strip())
         hint = "From query 2 on, each has one place two back."
