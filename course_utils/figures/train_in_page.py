@@ -1,0 +1,49 @@
+"""A two-layer model that trains in the page, from random weights to induction: the data of the figure."""
+
+from functools import cache
+
+from course_utils.figures.host import EXPORT, Explorable, joined, table
+from course_utils.repeats import TURNED, RepeatsConfig, train_on_repeats
+
+STEPS, EVERY = 400, 50  # of the run that stands there without JavaScript
+# What is changed, and what then happens (tests/unit/test_repeats.py holds them to it).
+PRESETS = {
+    "The paper’s story: two layers": {},
+    "One layer never gets there": {"n_layers": 1},
+    "Smeared keys let one layer": {"n_layers": 1, "smeared_keys": True},
+    "A fixed length fools the score": {"shortest": 8, "longest": 8},
+}
+
+
+def train_in_page_figure() -> Explorable:
+    """Train a small model in the page itself, and watch its heads."""
+    data = {
+        "settings": RepeatsConfig().to_dict(),
+        "presets": [[name, change] for name, change in PRESETS.items()],
+        "turned": TURNED,
+        "worker": train_worker(),
+    }
+    return Explorable("train_in_page", data, _plain())
+
+
+def train_worker() -> str:
+    """train/worker.js as a classic script, for a worker."""
+    return EXPORT.sub("", joined("train/worker.js"))
+
+
+@cache
+def _plain() -> str:
+    """The run of the first preset, in rows."""
+    record = train_on_repeats(RepeatsConfig(), STEPS, EVERY)[1]
+    rows = [
+        [str(step), *(f"{value:.2f}" for value in (first, later, previous.max(), prefix.max()))]
+        for step, first, later, previous, prefix in zip(
+            *(record[name] for name in ("step", "first", "later", "previous", "prefix")), strict=True
+        )
+    ]
+    heads = ["step", "loss, first copy", "loss, later copies", "best previous-token score", "best prefix matching"]
+    return (
+        "<p>With JavaScript, a two-layer model trains here, in the page, on random tokens that repeat. This is the "
+        "same run, made by Python: a head learns to look at the token before, another comes to use what it wrote, "
+        "and the loss on what is known already falls.</p>\n" + table(heads, rows, "Losses in nats, scores from 0 to 1")
+    )
