@@ -395,6 +395,9 @@ export function render({ model, el }) {
 
   // --- drawing ---
 
+  const kindOf = (/** @type {boolean} */ unit, /** @type {number} */ i) =>
+    unit ? (i < settings.n_heads ? "tr-low" : "tr-high") : i ? "tr-later" : "tr-first";
+
   function paint() {
     drawn = performance.now();
     const now = history[shown];
@@ -419,9 +422,12 @@ export function render({ model, el }) {
         ...marks,
         ...Array.from({ length: count }, (_, i) =>
           draw("path", {
-            class: `tr-line ${unit ? (i < settings.n_heads ? "tr-low" : "tr-high") : i ? "tr-later" : "tr-first"}`,
+            class: `tr-line ${kindOf(unit, i)}`,
             d: `M${history.map((each) => `${x(each.step).toFixed(1)},${y(lines(each)[i]).toFixed(1)}`).join("L")}`,
           }),
+        ),
+        ...current.map((v, i) =>
+          draw("circle", { class: `tr-dot ${kindOf(unit, i)}`, cx: x(now.step), cy: y(v), r: 2.5 }),
         ),
         draw("path", { class: "tr-now", d: `M${x(now.step)},4V${BASE}` }),
       );
