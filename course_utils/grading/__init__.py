@@ -35,7 +35,7 @@ class Row(NamedTuple):
     learner: str
     notebook: str
     exercise: str
-    verdict: str  # passed, failed, not attempted, missing, stopped, unreadable
+    verdict: str  # passed, failed, not attempted, missing, stopped, by hand, unreadable
     message: str
 
 
