@@ -256,11 +256,11 @@ export class Run {
   }
 
   /** The gradient of x @ W: into that of W it is added, into that of x it is written or added.
-   * @param {Numbers} dout @param {Numbers} x @param {Numbers} W @param {Numbers} dW @param {Numbers} dx @param {number} from @param {number} to @param {boolean} add
+   * @param {Numbers} dy @param {Numbers} x @param {Numbers} W @param {Numbers} dW @param {Numbers} dx @param {number} from @param {number} to @param {boolean} add
    */
-  #back(dout, x, W, dW, dx, from, to, add) {
-    product(dW, 0, to, x, 0, 1, from, dout, 0, to, 1, from, to, this.rows, true, WHOLE);
-    product(dx, 0, from, dout, 0, to, 1, W, 0, 1, to, this.rows, from, to, add, WHOLE);
+  #back(dy, x, W, dW, dx, from, to, add) {
+    product(dW, 0, to, x, 0, 1, from, dy, 0, to, 1, from, to, this.rows, true, WHOLE);
+    product(dx, 0, from, dy, 0, to, 1, W, 0, 1, to, this.rows, from, to, add, WHOLE);
   }
 
   /** @param {Int32Array} tokens @param {Off} [off] */
