@@ -1,16 +1,16 @@
 """Exercises of chapter 3, "One layer: skip-trigrams".
 
-Each checker draws a small random model, text or pattern, works out the answer by itself, and compares.
+Each checker draws a small random model or pattern, works out the answer by itself, and compares; some do so on the
+trained model, too, and on one that is the same in disguise.
 """
-
-import random
 
 import torch
 
+from course_utils.checkpoints import load_model
 from course_utils.checks.base import (
     close,
+    disguised,
     exercise,
-    later_keys,
     normal,
     numbers,
     require,
@@ -20,10 +20,13 @@ from course_utils.checks.base import (
 )
 from course_utils.circuits import through_head
 from course_utils.config import ModelConfig
+from course_utils.corpus import load_text, load_tokenizer, windows
+from course_utils.model import AttentionOnlyTransformer
 
 # All sizes differ, so that no shape is right by chance.
 SMALL = ModelConfig(n_layers=1, n_heads=3, d_model=10, d_head=4, d_vocab=17, n_ctx=9)
 EXACT = 1e-5  # answers may come in 32-bit numbers
+TOLERANT = 1e-3  # so may the trained model
 
 
 @exercise("Exercise 3.1")
@@ -44,34 +47,37 @@ def last_gets(answer) -> str:
 
 
 @exercise("Exercise 3.2")
-def big_matrix(answer) -> str:
-    pos, M, D = 3, 5, 2
-    W_V, W_O, X = normal((M, D), 0), normal((D, M), 1), normal((pos, M), 2)
-    pattern = _pattern(1, pos, 3)[0]
-    try:
-        got = numbers(answer(pattern, W_V, W_O), "The matrix")
-    except RuntimeError as error:
-        require("view size" not in str(error), "torch.kron refuses a transposed matrix: write `.T.contiguous()`.")
-        raise
-    require(
-        tuple(got.shape) == (pos * M, pos * M),
-        f"The matrix has shape {list(got.shape)}, expected {[pos * M, pos * M]}: {pos} × {M}, both ways.",
-    )
-    W = W_V @ W_O
-    mistakes = {
-        "W_V @ W_O is not transposed: the big matrix stands left of the long vector, so W must be W.T.": (pattern, W),
-        "The factors are exchanged: with rows put one after the other, the pattern comes first.": (W.T, pattern),
-        "The factors are exchanged, and W_V @ W_O is not transposed.": (W, pattern),
-        "The pattern is transposed: its rows are queries, and the output's rows are too.": (pattern.T, W.T),
-        "The whole matrix is transposed: it should multiply vec(X) from the left.": (pattern.T, W),
-    }
-    _reject(got, {told: torch.kron(*(factor.contiguous() for factor in factors)) for told, factors in mistakes.items()})
-    added = (pattern @ (X @ W_V) @ W_O).flatten()  # what the head adds, with no Kronecker product
-    hint = "It should be pattern @ X @ W_V @ W_O, row after row."
-    require_close(got @ X.flatten(), added, "The matrix times vec(X)", EXACT, hint)
-    columns = [pattern @ unit.reshape(pos, M) @ W_V @ W_O for unit in torch.eye(pos * M).double()]
-    require_close(got, torch.stack([column.flatten() for column in columns], dim=1), "An entry", EXACT, hint)
-    return f"{pos * M} × {pos * M}, and the same head."
+def most_needed(answer) -> str:
+    small, model = small_model(SMALL, 4, W_V=4, W_O=4), _one_layer()
+    ids = load_tokenizer().context("with open(name) as").tolist()[0]
+    cases = [(small, [0, 5, 11, 3, 8, 2], 13, 7), (small, [0, 9, 4, 4, 12, 1, 6], 2, 3), (small, [0, 2, 16, 7], 5, 1)]
+    cases += [(model, ids, load_tokenizer().one(" get"), load_tokenizer().one(" f"))]
+    cases += [(model, *_ids("try:\n    import numpy as", " set", " np"))]
+    for model, ids, swap, out in cases:
+        got = numbers(answer(model, torch.tensor([ids]), swap, out), "Position, fall and control")
+        require(tuple(got.shape) == (3,), f"Your function returns shape {list(got.shape)}, expected three numbers.")
+        falls = {place: _fall(model, ids, {place: swap}, out) for place in range(1, len(ids) - 1)}
+        want = _best(falls)
+        last, everything = len(ids) - 1, list(falls.values())
+        mistakes = {
+            "The start token is no word of the text: leave position 0 out.":
+                _best(falls | {0: _fall(model, ids, {0: swap}, out)}),
+            "The last token asks the question: swap only those before it.":
+                _best(falls | {last: _fall(model, ids, {last: swap}, out)}),
+            "This is the word that stands most in the way: a fall is what log P loses by the swap.":
+                _best({place: -fall for place, fall in falls.items()}),
+            "The swaps pile up: put each token back before you swap the next.":
+                _best({p: _fall(model, ids, dict.fromkeys(range(1, p + 1), swap), out) for p in falls}),
+            "Probabilities are compared: take the difference of their logarithms, in nats.":
+                _best({p: _fall(model, ids, {p: swap}, out, log=False) for p in falls}),
+            "The control is the mean over the *other* positions: leave the largest out.":
+                [*want[:2], sum(everything) / len(everything)],
+        }  # fmt: skip
+        _reject_unless_right(got, want, mistakes)
+        require_close(got[0], torch.tensor(want[0]), "The position", 0.5, "Position 0 holds the start token.")
+        require_close(got[1], torch.tensor(want[1]), "The fall", TOLERANT, "log P before, less log P after.")
+        require_close(got[2], torch.tensor(want[2]), "The control", TOLERANT, "The mean fall over the other positions.")
+    return f"In the trained model ` open` is needed most, by {_open()[1]:.2f} nats; the others, {_open()[2]:.2f} each."
 
 
 @exercise("Exercise 3.3")
@@ -94,6 +100,7 @@ def arrives(answer) -> str:
         "This is the destination's value: take the source's.": weight * x[destination] @ W @ model.W_U,
         "This is all that the head adds at the destination: take the one source only.":
             cache.head_out(0, head)[0, destination] @ model.W_U,
+        "You took the mean over the vocabulary off. The question is about the logits as they are.": want - want.mean(),
         "This is a vector of the stream: the logits come after W_U.": weight * x[source] @ W,
         "The same token stands at two positions, and you took both: the source is one position.": same_token,
     }  # fmt: skip
@@ -106,85 +113,102 @@ def arrives(answer) -> str:
 
 
 @exercise("Exercise 3.4")
-def count_lift(answer) -> str:
-    # A wide span, a narrow one, and texts in which sources stand just inside and just outside of it.
-    for seed, span, source in ((0, 255, 1), (1, 3, 1), (2, 2, 1), (3, 6, 1), (4, 4, 2)):
-        ids = _text(seed)
-        got = numbers(answer(list(ids), source, 2, 3, span, 0), "The lift")
-        want = _lift(ids, source, 2, 3, span)
+def best_source(answer) -> str:
+    one_layer, (ids, _, f) = _one_layer(), _ids("with open(name) as", " get", " f")
+    shown, order = disguised(one_layer, 3)
+    cases = [
+        (small_model(SMALL, 4), [0, 5, 11, 3, 11, 8, 2], 7),
+        (small_model(SMALL, 9), [0, 3, 6, 6, 12, 1], 2),
+        (small_model(SMALL, 10), [0, 4, 13, 2], 5),
+        (one_layer, ids, f),
+        (shown, ids, f),
+    ]
+    for model, ids, out in cases:
+        tokens = torch.tensor([ids])
+        got = numbers(answer(model, tokens, out), "Head, source and amount")
+        require(tuple(got.shape) == (3,), f"Your function returns shape {list(got.shape)}, expected three numbers.")
+        _, cache = model.run_with_cache(tokens)
+        pattern, W_U = cache.pattern[0, 0], model.W_U - model.W_U.mean(dim=1, keepdim=True)
+        last = len(ids) - 1
+        parts = torch.stack(
+            [torch.stack([_arriving(model, tokens, cache.pattern, h, last, j) for j in range(len(ids))])
+             for h in range(model.cfg.n_heads)]
+        )  # fmt: skip
+        raw, parts = parts[..., out], (parts - parts.mean(dim=-1, keepdim=True))[..., out]
+        full = model.W_E[tokens[0]] @ model.W_V[0] @ model.W_O[0] @ W_U[:, out]
         mistakes = {
-            "Sources of the document before count here: stop there.": _lift(ids, source, 2, 3, span, across=True),
-            f"The span is one too short: {span} tokens before it count.": _lift(ids, source, 2, 3, span - 1),
-            f"The span is one too long: {span} tokens before it count.": _lift(ids, source, 2, 3, span + 1),
-            "This is P(out | destination, source before): divide by P(out | destination).":
-                _lift(ids, source, 2, 3, span, divide=False),
-            "You count once for each source. Two sources before one destination are one occasion.":
-                _lift(ids, source, 2, 3, span, each=True),
-            "A destination is no source of its own occasion: take the tokens before it.":
-                _lift(ids, source, 2, 3, span, own=True),
-            "Here the span is ignored: a source counts however far away it stands.": _lift(ids, source, 2, 3, 10**6),
-            "A destination at the end of its document is no occasion: nothing follows it.":
-                _lift(ids, source, 2, 3, span, ends=True),
-            "The base is how often out occurs in the text. It should be how often it follows the destination.":
-                _lift(ids, source, 2, 3, span, base="out"),
-            "The base leaves out destinations with the source before. It should be over all destinations.":
-                _lift(ids, source, 2, 3, span, base="without"),
-        }  # fmt: skip
-        told = [message for message, wrong in mistakes.items() if abs(wrong - want) > EXACT and close(got, wrong)]
-        require(not told, f"The lift is {_first(got):.4g}, expected {want:.4g} at span {span}. {' Or: '.join(told)}")
-        require_close(
-            got, torch.tensor(want).double(), f"The lift at span {span}", EXACT, "Count one occasion by hand."
-        )
-    return "Five texts, five lifts."
+            "Nothing is centred: take the mean over the vocabulary off.": _largest(raw),
+            "This looks for the largest size: what pushes ` out` down is no answer.": _largest(parts.abs()),
+            "This lowers the logit most: take the largest.": _largest(-parts),
+            "The attention is that of position 0: the last position asks.": _largest(full * pattern[:, 0]),
+            "This is with full attention: multiply by how much the last position looks at the source.": _largest(full),
+            "The pattern's axes are query, then key.": _largest(full * pattern[:, :, -1]),
+        }
+        want = _largest(parts)
+        _reject_unless_right(got, want, mistakes)
+        for i, what in enumerate(("The head", "The source's position", "The amount")):
+            require_close(got[i], torch.tensor(want[i]), what, TOLERANT, "Over all heads and sources, the largest.")
+    head, source, amount = _head_on_open(one_layer, f)
+    return (
+        f"In the trained model it is head {head}, from position {source}: {amount:+.2f}. In disguise that head is "
+        f"number {order[0].index(head)}, and you found it there."
+    )
 
 
 @exercise("Exercise 3.5")
 def job_of(answer) -> str:
-    n = 64
-    i = torch.arange(n)
-    base = torch.ones(3, n, n).double().tril()
-    made = {}
-    for name, keys in {
-        "start": 0 * i,
-        "previous": (i - 1).clamp(min=0),
-        "present": i,
-        "next": (i - 2).clamp(min=0),
-    }.items():
-        peak = torch.zeros(n, n).double()
-        peak[i, keys] = 1.0
-        for share in (0.5, 0.25):  # ten times uniform is 0.37 here: only the first is enough
-            pattern = (1 - share) * base / base.sum(dim=-1, keepdim=True) + share * peak
-            made[name, share] = pattern
-    early = base / base.sum(dim=-1, keepdim=True)  # uniform but for the first eight queries, which look at themselves
-    early[:, :8] = torch.eye(n).double()[:8]
-    made["early", 1.0] = early
-    mixed = 0.15 * made["previous", 0.5] + 0.85 * made["start", 0.5]
-    made["mixed", 1.0] = mixed
-    edge = early.clone()  # 10.6 times uniform over queries from 8 on, less than 10 with the first eight left uniform
-    edge[:, 8:] = 0.62 * early[:, 8:] + 0.38 * torch.eye(n).double()[(i - 1).clamp(min=0)][8:]
-    edge[:, :8] = base[:, :8] / base.sum(dim=-1, keepdim=True)[:, :8]
-    made["edge", 1.0] = edge
-    for (name, share), pattern in made.items():
-        want = _job(pattern)
-        got = answer(pattern)
-        require_given(got)
-        require(isinstance(got, str) and got in {"start", "previous", "present", "other"},
-                f"Your function returns {got!r}, expected 'start', 'previous', 'present' or 'other'.")  # fmt: skip
-        told = f"You say {got!r}, expected {want!r}, for a head that "
-        says = {
-            "start": f"gives the start token {share:.2f} of its attention.",
-            "previous": f"gives the previous token {share:.2f} of its attention. Row = query, column = key.",
-            "present": f"gives the present token {share:.2f} of its attention.",
-            "next": "looks two positions back, which is none of the three places. Off by one?",
-            "early": "looks evenly over all positions from query 8 on. Leave the first eight queries out.",
-            "mixed": "looks mostly at the start token, and at the previous one a little.",
-            "edge": "gives the previous token just enough, over queries from 8 on. Both means are over these.",
-        }
-        reason = says[name]
-        if name in ("start", "previous", "present") and want == "other":
-            reason += " That is less than ten times what uniform attention gives."
-        require(got == want, told + reason)
-    return f"{len(made)} heads, each in its place."
+    start, previous, present = "start", "previous", "present"
+    made = {  # name: (positions, what each window gives to which place beyond uniform attention, what it says)
+        **{f"{place} {share}": (64, [{place: share}] * 3, "") for place in (start, previous, present)
+           for share in (0.5, 0.25)},
+        "two back": (64, [{"two back": 0.6}] * 3, "looks two positions back, which is none of the three. Off by one?"),
+        "next": (64, [{"two back": 0.3, present: 0.1}] * 2, "looks two positions back, which is none of the three."),
+        "short": (24, [{start: 0.5}] * 2, "has 24 positions only: uniform attention gives more there. No constant."),
+        "long": (200, [{start: 0.25}] * 2, "has 200 positions: uniform attention gives less there. No constant."),
+        "first": (64, [{previous: 0.9}, {}, {}], "looks back in the first window only. The mean is over all windows."),
+        "others": (64, [{}, {present: 0.9}, {present: 0.9}], "does its job in the last two windows. Take all."),
+        "last": (64, [{}, {}, {"previous": 0.9}], "looks back in the last window only. The mean is over all windows."),
+        "just below": (64, [{"start": 0.33}] * 2, "is a little below ten times what uniform attention gives."),
+        "just above": (64, [{"start": 0.345}] * 2, "is a little above ten times what uniform attention gives."),
+        "below, short": (12, [{"present": 0.9}] * 2, "has 12 positions only, and is a little below the line."),
+        "two": (200, [{start: 0.3, previous: 0.4}] * 2, "passes the line twice: its job is the larger."),
+        "twice": (200, [{start: 0.25, present: 0.45}] * 2, "passes the line twice: its job is the larger."),
+        "again": (200, [{previous: 0.3, present: 0.5}] * 2, "passes the line twice: its job is the larger."),
+        "start first": (200, [{start: 0.5, previous: 0.3}] * 2, "passes the line twice: its job is the larger."),
+    }  # fmt: skip
+    told = {name: says for name, (_, _, says) in made.items()}
+    heads = {name: torch.stack([_head(n, shares) for shares in windows]) for name, (n, windows, _) in made.items()}
+    for kind in (start, previous, present):  # only some of the queries do it, and the mean just passes or just fails
+        for name, rows, says in (
+            ("from 8", range(8, 12), "does its job from query 8 on, and not before."),
+            ("after 8", range(9, 12), "does its job from query 9 on: query 8 counts, too."),
+            ("up to 10", range(8, 11), "does its job at queries 8 to 10: the last query counts, too."),
+        ):
+            heads[f"{kind} {name}"], told[f"{kind} {name}"] = _head(12, {kind: 1}, rows, {"two back": 1})[None], says
+    for name, pattern in heads.items():
+        _judge_job(answer, pattern, told[name])
+    text = windows(load_text("validation"), 64)[::400]
+    found = {}
+    for model in (_one_layer(), disguised(_one_layer(), 5)[0], _one_layer(random=True)):
+        for head, pattern in enumerate(model.run_with_cache(text)[1].pattern[0].transpose(0, 1)):
+            _judge_job(answer, pattern, f"is head {head} of a trained model.")
+            found.setdefault(id(model), {}).setdefault(_job(pattern), []).append(head)
+    shown, _, random_heads = found.values()
+    jobs = ", ".join(f"{kind} {shown[kind]}" for kind in (start, previous, present) if kind in shown)
+    return f"In the trained model: {jobs}. Of random heads, {len(random_heads['other'])} of 12 are 'other'."
+
+
+def _judge_job(answer, pattern: torch.Tensor, says: str) -> None:
+    means, line = _means(pattern)
+    want, got = _job(pattern), answer(pattern)
+    require_given(got)
+    require(isinstance(got, str) and got in {*means, "other"},
+            f"Your function returns {got!r}, expected 'start', 'previous', 'present' or 'other'.")  # fmt: skip
+    measured = ", ".join(f"{place} {mean:.3f}" for place, mean in means.items())
+    told = (
+        f"You say {got!r}, expected {want!r}. Mean attention over queries from 8 on: {measured}; ten times uniform is"
+    )
+    require(got == want, f"{told} {line:.3f} there.{says and f' This head {says}'}")
 
 
 @exercise("Exercise 3.6")
@@ -245,58 +269,78 @@ def _arriving(model, tokens, pattern, head: int, destination: int, source: int) 
     return through_head(model, x, pattern[0, :, head], 0, head)[0, destination] @ model.W_U
 
 
-def _lift(
-    ids, source, destination, out, span, across=False, divide=True, each=False, ends=False, own=False, base="all"
-) -> float:
-    """The lift; the keywords make one mistake each."""
-    with_source, every, without = [], [], []
-    for place, token in enumerate(ids):
-        after = ids[place + 1] if place + 1 < len(ids) else 0
-        if token != destination or (after == 0 and not ends):
-            continue
-        before = ids[max(0, place - span) : place + own]
-        if 0 in before and not across:
-            before = before[len(before) - before[::-1].index(0) :]
-        n = before.count(source)
-        every.append(after == out)
-        with_source += [after == out] * (n if each else min(n, 1))
-        without += [after == out] * (n == 0)
-    mean = lambda values: sum(values) / max(1, len(values))  # noqa: E731
-    frequent = ids.count(out) / sum(token != 0 for token in ids)
-    bases = {"all": mean(every), "out": frequent, "without": mean(without) or 1.0}
-    return mean(with_source) / (bases[base] if divide else 1)
+def _one_layer(random: bool = False) -> AttentionOnlyTransformer:
+    model = load_model("one-layer", "cpu")
+    return AttentionOnlyTransformer.init(model.cfg, seed=1).requires_grad_(False) if random else model
 
 
-def _text(seed: int) -> list[int]:
-    """Documents of 2 to 25 tokens out of 1…6; after 2, 3 is likelier if 1 stands before; some documents end in 2."""
-    draw = random.Random(seed)
-    ids = []
-    for _ in range(60):
-        document = []
-        for _ in range(draw.randint(2, 25)):
-            likely = document[-1:] == [2] and 1 in document and draw.random() < 0.5
-            document.append(3 if likely else draw.choice((1, 2, 2, 3, 4, 5, 6)))
-        ids += [0, *document]
-    return ids
+def _ids(text: str, swap: str, out: str) -> tuple[list[int], int, int]:
+    tokenizer = load_tokenizer()
+    return tokenizer.context(text).tolist()[0], tokenizer.one(swap), tokenizer.one(out)
 
 
-def _job(pattern) -> str:
-    """The job by loops, independent of the chapter's indexing."""
+def _fall(model, ids: list[int], swaps: dict[int, int], out: int, log: bool = True) -> float:
+    """By how much log P(out), or P(out), is lower when tokens are swapped."""
+    other = [swaps.get(place, token) for place, token in enumerate(ids)]
+    before, after = (model(torch.tensor([x]))[0, -1].log_softmax(dim=0)[out] for x in (ids, other))
+    return (before - after if log else before.exp() - after.exp()).item()
+
+
+def _best(falls: dict[int, float]) -> list[float]:
+    """The position with the largest fall, the fall, and the mean fall over the others."""
+    place = max(falls, key=falls.get)
+    return [place, falls[place], (sum(falls.values()) - falls[place]) / max(1, len(falls) - 1)]
+
+
+def _open() -> list[float]:
+    ids, swap, out = _ids("with open(name) as", " get", " f")
+    return _best({place: _fall(_one_layer(), ids, {place: swap}, out) for place in range(1, len(ids) - 1)})
+
+
+def _largest(parts: torch.Tensor) -> list[float]:
+    head, source = divmod(int(parts.argmax()), parts.shape[1])
+    return [head, source, parts[head, source].item()]
+
+
+def _head_on_open(model, out: int) -> tuple[int, int, float]:
+    tokens = torch.tensor([_ids("with open(name) as", " get", " f")[0]])
+    pattern = model.run_with_cache(tokens)[1].pattern
+    W_U = (model.W_U - model.W_U.mean(dim=1, keepdim=True))[:, out]
+    head, source, amount = _largest(pattern[0, 0, :, -1] * (model.W_E[tokens[0]] @ model.W_V[0] @ model.W_O[0] @ W_U))
+    return int(head), int(source), amount
+
+
+def _head(n: int, shares: dict[str, float], rows: range | None = None, else_: dict[str, float] | None = None):
+    """A pattern [query, key] that gives shares to places, at some queries only, and the rest to all alike."""
+    pattern = torch.zeros(n, n).double()
+    for i in range(n):
+        here = shares if rows is None or i in rows else else_
+        pattern[i, : i + 1] = (1 - sum(here.values())) / (i + 1)
+        for place, share in here.items():
+            pattern[i, {"start": 0, "previous": max(i - 1, 0), "present": i, "two back": max(i - 2, 0)}[place]] += share
+    return pattern
+
+
+def _means(pattern) -> tuple[dict[str, float], float]:
+    """Mean attention to the three places, and the line, by loops, independent of the chapter's indexing."""
     queries = range(8, pattern.shape[1])
     mean = lambda place: sum(pattern[:, i, place(i)].mean().item() for i in queries) / len(queries)  # noqa: E731
     places = {"start": mean(lambda i: 0), "previous": mean(lambda i: i - 1), "present": mean(lambda i: i)}
+    return places, 10 * sum(1 / (i + 1) for i in queries) / len(queries)
+
+
+def _job(pattern) -> str:
+    places, line = _means(pattern)
     best = max(places, key=places.get)
-    return best if places[best] >= 10 * sum(1 / (i + 1) for i in queries) / len(queries) else "other"
+    return best if places[best] >= line else "other"
 
 
-def _pattern(batch: int, pos: int, seed: int) -> torch.Tensor:
-    return normal((batch, pos, pos), seed).masked_fill(later_keys(pos), float("-inf")).softmax(dim=-1)
+def _reject_unless_right(got: torch.Tensor, want: list[float], mistakes: dict[str, list[float]]) -> None:
+    """Name the mistakes that lead to this answer, unless it is the right one."""
+    told = [message for message, wrong in mistakes.items() if close(got, wrong, TOLERANT)]
+    require(close(got, want, TOLERANT) or not told, " Or: ".join(told))
 
 
 def _reject(got: torch.Tensor, mistakes: dict[str, torch.Tensor]) -> None:
     for told, wrong in mistakes.items():
         require(not close(got, wrong), told)
-
-
-def _first(got: torch.Tensor) -> float:
-    return float(got.flatten()[0])

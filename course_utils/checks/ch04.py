@@ -1,7 +1,7 @@
 """Exercises of chapter 4, "Path expansion, and the QK and OV circuits".
 
 Each checker draws a small random model or small tables (in 64-bit numbers), works out the answer by itself, and
-compares.
+compares; some do so on the trained model, too, and on one that is the same in disguise.
 """
 
 import itertools
@@ -9,22 +9,26 @@ import math
 
 import torch
 
+from course_utils.checkpoints import load_model
 from course_utils.checks.base import (
-    Wrong,
     close,
+    disguised,
     drawn_tokens,
     exercise,
     normal,
+    numbers,
     require,
     require_close,
     require_given,
     require_shape,
     small_model,
 )
+from course_utils.circuits import ov_circuit, qk_circuit, random_heads
 from course_utils.config import ModelConfig
+from course_utils.corpus import bigram_counts, common_tokens, load_text, load_tokenizer, windows
 
 # All sizes differ, so that no shape is right by chance.
-SMALL = ModelConfig(n_layers=1, n_heads=3, d_model=10, d_head=4, d_vocab=11, n_ctx=9)
+SMALL = ModelConfig(n_layers=1, n_heads=3, d_model=10, d_head=5, d_vocab=11, n_ctx=9)
 EXACT = 1e-9  # between two ways to compute the same thing in 64-bit numbers
 
 
@@ -66,44 +70,56 @@ def _mistaken_outputs(scores, OV, tokens) -> dict[str, torch.Tensor]:
 
 
 @exercise("Exercise 4.2")
-def sum_over_paths(answer) -> str:
-    model, tokens = small_model(SMALL, 3), drawn_tokens(SMALL.d_vocab, (1, 7), 4)
-    logits, cache = model.run_with_cache(tokens)
-    A = cache.pattern[0, 0]
-    got = answer(model, tokens[0], A.clone())
-    heads = [cache.head_out(0, h)[0] for h in range(SMALL.n_heads)]
-    want = torch.stack([cache.resid[0][0] @ model.W_U, *(out @ model.W_U for out in heads)])
-    got = _stacked(got)
-    if tuple(got.shape) == (SMALL.n_heads, *want.shape[1:]):
-        raise Wrong(f"There are {SMALL.n_heads} paths, expected {len(want)}: the direct path is one, too.")
-    if tuple(got.shape) == (len(want), want.shape[1], SMALL.d_model):
-        raise Wrong("These are the paths' parts of the stream: every path ends with W_U.")
-    require_shape(got, tuple(want.shape), "The paths", "One for each way past or through the layer, with all logits.")
-    x = model.W_E[tokens[0]]
-    transposed = [A[h].T @ x @ model.W_V[0, h] @ model.W_O[0, h] @ model.W_U for h in range(SMALL.n_heads)]
-    unmoved = [x @ model.W_V[0, h] @ model.W_O[0, h] @ model.W_U for h in range(SMALL.n_heads)]
-    placed = [A[h] @ (x + model.W_pos[: len(x)]) @ model.W_V[0, h] @ model.W_O[0, h] @ model.W_U for h in range(3)]
-    mistakes = {
-        "The pattern is transposed: row = query, so it stands on the left as it is.":
-            torch.stack([want[0], *transposed]),
-        "The pattern is missing: nothing is moved between positions.": torch.stack([want[0], *unmoved]),
-        "Values read no positions: only queries and keys do.": torch.stack([want[0], *placed]),
-        "The direct path must come first.": torch.cat([want[1:], want[:1]]),
-        "The direct path is in every head's term: then it is counted many times.":
-            torch.stack([want[0], *(want[0] + head for head in want[1:])]),
-    }  # fmt: skip
-    _name_mistake(got, want, mistakes)
-    gap = (got.double().sum(dim=0) - logits[0]).abs().max().item()
-    require(gap < 1e-6, f"The paths don't sum to the logits: they differ by up to {gap:.4g}.")
-    require_close(got, want, "The list of paths", 1e-6, "The direct path first, then heads 0, 1, 2.")
-    # Patterns are given, not computed: others must be used as they are.
-    other = normal(tuple(A.shape), 5).softmax(dim=-1)
-    got = _stacked(answer(model, tokens[0], other.clone()))
-    want = torch.stack(
-        [x @ model.W_U, *(other[h] @ (x @ model.W_V[0, h] @ model.W_O[0, h] @ model.W_U) for h in range(3))]
+def copying(answer) -> str:
+    trained = load_model("one-layer", "cpu")
+    hidden, order = disguised(trained, 4)
+    common = common_tokens()[::16]
+    cases = [(_copier(seed), torch.arange(seed, 11), k) for seed, k in ((0, 1), (1, 2), (2, 4))]
+    cases += [(model, common, 10) for model in (trained, hidden)]
+    for model, tokens, k in cases:
+        got = numbers(answer(model, tokens.clone(), k), "The list of shares")
+        n = model.cfg.n_heads
+        require(tuple(got.shape) == (n,), f"The answer has shape {list(got.shape)}, expected [{n}]: one share a head.")
+        tables = [model.W_E[tokens] @ model.W_V[0, h] @ model.W_O[0, h] @ model.W_U for h in range(n)]
+        placed = model.W_E[tokens] + model.W_pos[: 1 + len(tokens)][-1]
+        want = _own(tables, tokens, k)
+        mistakes = {
+            "You count the very first output only: count the k largest.": _own(tables, tokens, 1),
+            f"You count {k + 1} outputs, not {k}.": _own(tables, tokens, k + 1),
+            "These are counts: divide by the number of tokens.": want * len(tokens),
+            "These rows read a position. Values read none: only queries and keys do.":
+                _own([placed @ model.W_V[0, h] @ model.W_O[0, h] @ model.W_U for h in range(n)], tokens, k),
+            "You ask for the lowest outputs, not the largest.": _own([-table for table in tables], tokens, k),
+        }  # fmt: skip
+        _name_mistake(got, want, mistakes)
+        require_close(got, want, f"Among the {k} largest, the share", 1e-6, "W_E W_V W_O W_U, row by row.")
+    shares = _own(tables, common, 10)[[order[0].index(h) for h in range(trained.cfg.n_heads)]]
+    top = shares.argsort(descending=True)[:3].tolist()
+    random = random_heads(trained)
+    heads = range(trained.cfg.n_heads)
+    chance = _own([random.W_E[common] @ random.W_V[0, h] @ random.W_O[0, h] @ random.W_U for h in heads], common, 10)
+    return (
+        f"In the trained model heads {', '.join(map(str, top))} copy most: "
+        f"{', '.join(f'{shares[h]:.0%}' for h in top)}. Of random heads the best has {chance.max():.0%}."
     )
-    require_close(got, want, "With another pattern a path", 1e-6, "Use the pattern that is given.")
-    return f"The {len(want)} paths sum to the logits."
+
+
+def _copier(seed: int):
+    """A small model in which head 1 copies and head 2 does the opposite, a little."""
+    model = small_model(SMALL, seed + 20)
+    E = torch.linalg.pinv(model.W_E) @ torch.linalg.pinv(model.W_U)
+    u, s, v = torch.linalg.svd(E)
+    d = SMALL.d_head
+    for head, sign in ((1, 1), (2, -1)):
+        model.W_V[0, head] += 3 * u[:, :d]
+        model.W_O[0, head] += 3 * sign * (s[:d, None] * v[:d])
+    return model
+
+
+def _own(tables, tokens, k: int) -> torch.Tensor:
+    """Of each head, the share of tokens of which fewer than k outputs are raised more than the token itself."""
+    ranks = [(table > table.gather(1, tokens[:, None])).sum(dim=1) for table in tables]
+    return torch.stack([(rank < k).double().mean() for rank in ranks])
 
 
 @exercise("Exercise 4.3")
@@ -140,48 +156,70 @@ def frozen_matrix(answer) -> str:
 
 
 @exercise("Exercise 4.4")
-def four_terms(answer) -> str:
-    model, tokens, head = small_model(SMALL, 8), drawn_tokens(SMALL.d_vocab, (1, 7), 9), 1
-    got = _stacked(answer(model, tokens[0], head))
-    P = tokens.shape[1]
-    require_shape(got, (4, P, P), "The list of terms", "Four tables [query, key].")
-    e, p = model.W_E[tokens[0]], model.W_pos[:P]
-    W = model.W_Q[0, head] @ model.W_K[0, head].T
-    want = torch.stack([e @ W @ e.T, e @ W @ p.T, p @ W @ e.T, p @ W @ p.T]) / SMALL.d_head**0.5
-    lower = torch.ones(P, P).tril()
-    mistakes = {
-        "√d_head is missing: scores are divided by it.": want * SMALL.d_head**0.5,
-        "Divided by d_head: it should be its square root.": want / SMALL.d_head**0.5,
-        "Divided by √d_model: it should be √d_head.": want * (SMALL.d_head / SMALL.d_model) ** 0.5,
-        "Query and key are swapped in each table.": want.transpose(1, 2),
-        "The two mixed terms are swapped: the query's side is named first.": want[[0, 2, 1, 3]],
-        "This is another head.": _terms(model, tokens[0], 0),
-        "W_Q and W_K have changed places.": torch.stack([a @ W.T @ b.T for a in (e, p) for b in (e, p)]) / 2,
-        "The terms are masked: leave that to the softmax.": want * lower,
-        "The terms are masked: leave that to the softmax. ": want.masked_fill(lower == 0, float("-inf")),
-    }
-    _name_mistake(got, want, mistakes)
-    scores = model.attention_scores(model.W_E[tokens], 0)[0, head]
-    seen = lower.bool()
-    gap = (got.double().sum(dim=0) - scores)[seen].abs().max().item()
-    require(gap < 1e-6, f"The four terms don't sum to the scores: they differ by up to {gap:.4g}.")
-    require_close(got, want, "The list of terms", 1e-6, "The sum is right: token–token first, position–position last.")
-    return "Four terms, and their sum is the scores."
+def term_variation(answer) -> str:
+    trained = load_model("one-layer", "cpu")
+    hidden, order = disguised(trained, 6)
+    text = windows(load_text("validation"), 256)[75]
+    cases = [
+        (small_model(SMALL, seed), drawn_tokens(SMALL.d_vocab, (n,), seed)) for seed, n in ((8, 7), (9, 2), (10, 5))
+    ]
+    for model, tokens in (*cases, (trained, text), (hidden, text)):
+        got = numbers(answer(model, tokens.clone()), "The table")
+        require_shape(got, (model.cfg.n_heads, 4), "The table", "One row a head, one column a kind of term.")
+        d, lower = model.cfg.d_head, torch.ones(len(tokens), len(tokens)).tril().bool()
+        terms = torch.stack([_terms(model, tokens, head) for head in range(model.cfg.n_heads)])
+        want = _spread(terms, lower)
+        mistakes = {
+            "√d_head is missing: scores are divided by it.": want * d**0.5,
+            "Divided by d_head: it should be its square root.": want / d**0.5,
+            "The two mixed terms are swapped: the query's side is named first.": want[:, [0, 2, 1, 3]],
+            "Query and key are swapped in each table.": _spread(terms.mT, lower),
+            "W_Q and W_K have changed places.":
+                _spread(torch.stack([_terms(model, tokens, h, swap=True) for h in range(model.cfg.n_heads)]), lower),
+            "Every query sees all keys here: take only keys up to the query.":
+                _spread(terms, torch.ones_like(lower)),
+            "The masked keys count as zeros here: leave them out.":
+                _spread(terms * lower, torch.ones_like(lower)),
+            "This is the variance: take its root, query by query.": _spread(terms, lower, root=False),
+            "This divides by the number of keys less one: divide by the number of keys.":
+                _spread(terms, lower, correction=1),
+            "Query 0 sees one key only, and is left out of the mean.":
+                want * (len(tokens) - 1) / len(tokens),
+        }  # fmt: skip
+        _name_mistake(got, want, mistakes)
+        require_close(got, want, "An entry", 1e-4, "Row = head, column = kind; token–token first.")
+    table = want[[order[0].index(h) for h in range(trained.cfg.n_heads)]]
+    head = int(table[:, 3].argmax())
+    by_token = (table.argmax(dim=1) == 0).nonzero().flatten().tolist()
+    return (
+        f"In the trained model head {head} goes most by positions, and the token–token term varies most in heads "
+        f"{', '.join(map(str, by_token))}."
+    )
 
 
-def _terms(model, tokens, head) -> torch.Tensor:
+def _terms(model, tokens, head, swap: bool = False) -> torch.Tensor:
     reads = model.W_E[tokens], model.W_pos[: len(tokens)]
     W = model.W_Q[0, head] @ model.W_K[0, head].T
+    W = W.T if swap else W
     return torch.stack([a @ W @ b.T for a in reads for b in reads]) / model.cfg.d_head**0.5
+
+
+def _spread(terms: torch.Tensor, seen: torch.Tensor, root: bool = True, correction: int = 0) -> torch.Tensor:
+    """Standard deviation over the keys seen, mean over the queries from 1 on, by sums."""
+    n = seen.sum(dim=1)[1:]
+    terms, seen = terms[..., 1:, :].double(), seen[1:]
+    mean = (terms * seen).sum(dim=-1) / n
+    variance = ((terms - mean[..., None]).square() * seen).sum(dim=-1) / (n - correction)
+    return (variance.sqrt() if root else variance).mean(dim=-1)
 
 
 @exercise("Exercise 4.5")
 def trigram_value(answer) -> str:
-    model, head = small_model(SMALL, 10), 2
+    model, head, root = small_model(SMALL, 10), 2, SMALL.d_head**0.5
     E = model.W_E.double()
     raw_qk = torch.einsum("bm,md,nd,an->ba", E, model.W_Q[0, head], model.W_K[0, head], E)
     raw_ov = torch.einsum("am,md,dn,nc->ac", E, model.W_V[0, head], model.W_O[0, head], model.W_U)
-    qk = (raw_qk - raw_qk.mean(dim=1, keepdim=True)) / 2  # √d_head = 2
+    qk = (raw_qk - raw_qk.mean(dim=1, keepdim=True)) / root
     ov = raw_ov - raw_ov.mean(dim=1, keepdim=True)
     triples = list(itertools.product(range(0, 11, 2), range(1, 11, 3), range(0, 11, 3)))
     a, b, c = torch.tensor(triples).T
@@ -189,12 +227,12 @@ def trigram_value(answer) -> str:
     got = torch.stack([_number(answer(model, head, *triple)) for triple in triples])
     positive = lambda x, y: x.clamp(min=0) * y.clamp(min=0)  # noqa: E731
     want = positive(look, rise)
-    raw_look, raw_rise = raw_qk[b, a] / 2, raw_ov[a, c]
-    over_destinations = (raw_qk - raw_qk.mean(dim=0))[b, a] / 2
+    raw_look, raw_rise = raw_qk[b, a] / root, raw_ov[a, c]
+    over_destinations = (raw_qk - raw_qk.mean(dim=0))[b, a] / root
     over_sources = (raw_ov - raw_ov.mean(dim=0))[a, c]
     mistakes = {
-        "√d_head is missing: the QK entry is to be a score.": positive(2 * look, rise),
-        "Divided by d_head: it should be its square root.": positive(look / 2, rise),
+        "√d_head is missing: the QK entry is to be a score.": positive(root * look, rise),
+        "Divided by d_head: it should be its square root.": positive(look / root, rise),
         "The product of two negative entries is positive: the value must be 0 unless both are positive.":
             (look * rise).clamp(min=0),
         "Where an entry is negative the value must be 0.": look * rise,
@@ -206,6 +244,8 @@ def trigram_value(answer) -> str:
         "The OV entry is centred over sources: take off the mean over the outputs, of one source.":
             positive(look, over_sources),
         "The QK entry is read the wrong way round: the destination makes the query.": positive(qk[a, b], rise),
+        "Source and destination are swapped: the source makes the key, and is what OV carries.":
+            positive(qk[a, b], ov[b, c]),
         "OV is entered by the destination: it is the source that is carried.": positive(look, ov[b, c]),
         "OV is read the wrong way round: from the source to the output.": positive(look, ov[c, a]),
     }  # fmt: skip
@@ -218,35 +258,54 @@ def trigram_value(answer) -> str:
 
 @exercise("Exercise 4.6")
 def find_bug(answer) -> str:
-    for seed in (11, 12, 13):
+    for seed in (13, 15, 28, 30, 32):  # the worst bug is another if cells are left out, or signs, or a product taken
         qk, ov = normal((6, 5), seed), normal((5, 7), seed + 20)
         qk, ov = qk - qk.mean(dim=1, keepdim=True), ov - ov.mean(dim=1, keepdim=True)
-        follows = normal((6, 7), seed + 40) > 0
-        got = answer(qk.clone(), ov.clone(), follows.clone())
-        require_given(got)
-        got = [int(index) for index in got]
-        require(len(got) == 5, f"The answer has {len(got)} numbers, expected five: a, b1, c1, b2, c2.")
-        a, b1, c1, b2, c2 = got
-        fits = all(0 <= i < n for i, n in zip(got, (5, 6, 7, 6, 7), strict=True))
-        sizes = "5 sources, 6 destinations, 7 outputs"
-        require(fits, f"{got} is out of range ({sizes}): the order is source, destination, out, destination, out.")
-        for b, c in ((b1, c1), (b2, c2)):
-            require(bool(follows[b, c]), f"{b} → {c} never occurs: both skip-trigrams must be true of the text.")
-        for b, c in ((b1, c2), (b2, c1)):
-            require(not follows[b, c], f"{b} → {c} does occur, so it is no bug to raise it.")
-        looks, rises = (qk[b1, a], qk[b2, a]), (ov[a, c1], ov[a, c2])
-        lowest = [x.item() for x in (*looks, *rises)]
-        told = "Source {} has QK entries {:.2f}, {:.2f} and OV entries {:.2f}, {:.2f}".format(a, *lowest)
-        why = "the head raises an output only where both are positive. Beware of the product of two negative ones."
-        require(min(lowest) > 0, f"{told}: {why}")
-        weakest = float(min(looks) * min(rises))
-        best, where = _worst_bug(qk, ov, follows)
-        more = "Look at the smallest of the four, not at their sum or at two of them."
-        require(
-            weakest > best - EXACT,
-            f"The smallest value of {tuple(got)} is {weakest:.3f}, but {where} has {best:.3f}. {more}",
-        )
-    return "Found, in three pairs of tables."
+        _judge_bug(answer, qk, ov, normal((6, 7), seed + 40) > 0)
+    return "Found, in five pairs of tables" + _trained_bug(answer)
+
+
+def _judge_bug(answer, qk, ov, follows) -> list[int]:
+    got = answer(qk.clone(), ov.clone(), follows.clone())
+    require_given(got)
+    got = [int(index) for index in got]
+    require(len(got) == 5, f"The answer has {len(got)} numbers, expected five: a, b1, c1, b2, c2.")
+    a, b1, c1, b2, c2 = got
+    fits = all(0 <= i < n for i, n in zip(got, (qk.shape[1], *2 * follows.shape), strict=True))
+    sizes = f"{qk.shape[1]} sources, {len(qk)} destinations, {ov.shape[1]} outputs"
+    require(fits, f"{got} is out of range ({sizes}): the order is source, destination, out, destination, out.")
+    for b, c in ((b1, c1), (b2, c2)):
+        require(bool(follows[b, c]), f"{b} → {c} never occurs: both skip-trigrams must be true of the text.")
+    for b, c in ((b1, c2), (b2, c1)):
+        require(not follows[b, c], f"{b} → {c} does occur, so it is no bug to raise it.")
+    looks, rises = (qk[b1, a], qk[b2, a]), (ov[a, c1], ov[a, c2])
+    lowest = [x.item() for x in (*looks, *rises)]
+    told = "Source {} has QK entries {:.2f}, {:.2f} and OV entries {:.2f}, {:.2f}".format(a, *lowest)
+    why = "the head raises an output only where both are positive. Beware of the product of two negative ones."
+    require(min(lowest) > 0, f"{told}: {why}")
+    weakest = float(min(looks) * min(rises))
+    best, where = _worst_bug(qk, ov, follows)
+    more = "Look at the smallest of the four, not at their sum or at two of them."
+    require(
+        weakest > best - EXACT,
+        f"The smallest value of {tuple(got)} is {weakest:.3f}, but {where} has {best:.3f}. {more}",
+    )
+    return got
+
+
+def _trained_bug(answer) -> str:
+    """The same search in a head of the trained model, among some tokens, with the pairs that the text has."""
+    model, tokenizer, head = load_model("one-layer", "cpu").double(), load_tokenizer(), 4
+    sources = torch.tensor([tokenizer.one(word) for word in ("mary", "jugate", "clar", " async", "joint")])
+    destinations = torch.tensor([tokenizer.one(word) for word in ("pri", "ver", "con", "trans", "ad", "pro")])
+    outs = torch.tensor([tokenizer.one(word) for word in ("mary", "bose", "jugate", "pose", "joint", " await", "tent")])
+    qk = qk_circuit(model, 0, head, centred=True).take(destinations, sources).AB / model.cfg.d_head**0.5
+    ov = ov_circuit(model, 0, head, centred=True).take(sources, outs).AB
+    follows = torch.from_numpy(bigram_counts()[destinations.tolist()][:, outs.tolist()].toarray()) > 0
+    a, b1, c1, b2, c2 = _judge_bug(answer, qk, ov, follows)
+    (b1, c1), (b2, c2) = sorted(((b1, c1), (b2, c2)))  # whichever comes first in the answer
+    a, b1, c1, b2, c2 = map(tokenizer.show, (sources[a], destinations[b1], outs[c1], destinations[b2], outs[c2]))
+    return f", and in head 4 of the trained model: {a} … {b1} → {c1}, {b2} → {c2}, so also {b1} → {c2}, {b2} → {c1}."
 
 
 def _worst_bug(qk, ov, follows) -> tuple[float, tuple]:
@@ -260,13 +319,6 @@ def _worst_bug(qk, ov, follows) -> tuple[float, tuple]:
                     value = min(raised[b, a, c].item() for b in (b1, b2) for c in (c1, c2))
                     best = max(best, (value, (a, b1, c1, b2, c2)))
     return best
-
-
-def _stacked(got) -> torch.Tensor:
-    """A tensor of the answer, which may be a list of tensors or a dict of them."""
-    require_given(got)
-    got = list(got.values()) if isinstance(got, dict) else got
-    return torch.stack([torch.as_tensor(x) for x in got]) if isinstance(got, tuple | list) else torch.as_tensor(got)
 
 
 def _number(got) -> torch.Tensor:

@@ -1,10 +1,13 @@
 """The checkers of chapter 4: what they say to plausible mistakes, and that right answers of other kinds pass."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from checker_checks import checkers_of
 
+from course_utils.checkpoints import load_model
 from course_utils.checks import ch04
 from course_utils.circuits import ov_circuit, qk_circuit
 
@@ -27,24 +30,25 @@ def each_token_once(scores, OV, tokens):
 # --- 4.2 ---
 
 
-def paths(model, tokens, pattern, direct=True, unembed=True, move=lambda A, x: A @ x):
-    x = model.W_E[tokens]
-    heads = [move(pattern[h], x) @ model.W_V[0, h] @ model.W_O[0, h] for h in range(model.cfg.n_heads)]
-    stream = torch.stack([x, *heads] if direct else heads)
-    return stream @ model.W_U if unembed else stream
+def copied(model, tokens, k, more=0, count=False, placed=False, lowest=False):
+    """The shares of copied tokens, with one mistake."""
+    x = model.W_E[tokens] + placed * model.W_pos[: 1 + len(tokens)][-1]
+    tables = x @ model.W_V[0] @ model.W_O[0] @ model.W_U  # [head, token, out]
+    best = tables.topk(k + more, largest=not lowest).indices
+    own = (best == tokens[:, None]).any(dim=-1).double()
+    return own.sum(dim=1) if count else own.mean(dim=1)
 
 
-def paths_by_the_models_own_pattern(model, tokens, pattern):
-    return paths(model, tokens, model.run_with_cache(tokens[None])[1].pattern[0, 0])
+def by_the_destination(model, tokens, k):
+    tables = model.W_E @ model.W_V[0] @ model.W_O[0] @ model.W_U
+    best = tables.mT[:, tokens].topk(k).indices
+    return (best == tokens[:, None]).any(dim=-1).double().mean(dim=1)
 
 
-def direct_path_in_every_term(model, tokens, pattern):
-    terms = paths(model, tokens, pattern)
-    return torch.cat([terms[:1], terms[1:] + terms[:1]])
-
-
-def paths_in_lists(model, tokens, pattern):
-    return [term.float() for term in paths(model, tokens, pattern)]
+def of_the_trained_order(model, tokens, k):
+    """What a reader would type who copies the trained model's shares."""
+    right = copied(model, tokens, k)
+    return right if len(right) < 12 else copied(load_model("one-layer", "cpu"), tokens, k)
 
 
 # --- 4.3 ---
@@ -63,16 +67,19 @@ def frozen(model, pattern, direct="diagonal", heads=True):
 # --- 4.4 ---
 
 
-def terms(model, tokens, head, scale=0.5, order=(0, 1, 2, 3), W_Q="W_Q", W_K="W_K"):
-    reads = model.W_E[tokens], model.W_pos[: len(tokens)]
-    Q, K = getattr(model, W_Q)[0, head], getattr(model, W_K)[0, head]
-    four = torch.stack([(q @ Q) @ (k @ K).T for q in reads for k in reads])
-    return four[list(order)] / model.cfg.d_head**scale
-
-
-def terms_of_tokens_only(model, tokens, head):
-    four = terms(model, tokens, head)
-    return torch.cat([four[:1], torch.zeros_like(four[1:])])
+def varied(
+    model, tokens, scale=0.5, order=(0, 1, 2, 3), swap=False, later=False, zeros=False, first=1, fewer=0, root=True
+):
+    """How much the four terms vary, with one mistake."""
+    reads, table = (model.W_E[tokens], model.W_pos[: len(tokens)]), []
+    for Q, K in zip(model.W_Q[0], model.W_K[0], strict=True):
+        Q, K = (K, Q) if swap else (Q, K)
+        four = torch.stack([(q @ Q) @ (k @ K).T for q in reads for k in reads]) / model.cfg.d_head**scale
+        four = four.tril() if zeros else four
+        rows = [four[:, i, : None if later or zeros else i + 1] for i in range(first, len(tokens))]
+        spread = torch.stack([row.var(dim=1, correction=fewer) for row in rows])
+        table.append((spread.sqrt() if root else spread).mean(dim=0))
+    return torch.stack(table)[:, list(order)]
 
 
 # --- 4.5 ---
@@ -101,6 +108,20 @@ def bugs(qk, ov, follows, weakest=min, positive=True):
                     if (up or not positive) and min(four) > 0:
                         found.append((weakest(four), (a, b1, c1, b2, c2)))
     return [bug for _, bug in sorted(found)]
+
+
+def four(qk, ov, bug):
+    a, b1, c1, b2, c2 = bug
+    return qk[b1, a].item(), qk[b2, a].item(), ov[a, c1].item(), ov[a, c2].item()
+
+
+def judged_by(value):
+    """The bug for which another number than the smallest of the four values is largest."""
+
+    def answer(qk, ov, follows):
+        return max(bugs(qk, ov, follows), key=lambda bug: value(*four(qk, ov, bug)))
+
+    return answer
 
 
 def by_products_alone(qk, ov, follows):
@@ -139,32 +160,32 @@ MISTAKES = [
     (ch04.from_tables, lambda scores, OV, tokens: scores[tokens[-1]].softmax(dim=0) @ OV, "the whole vocabulary"),
     (ch04.from_tables, lambda scores, OV, tokens: scores[tokens[-1]].softmax(dim=0)[tokens] @ OV[tokens], "sum to 1"),
     (ch04.from_tables, nothing, "is None"),
-    (ch04.sum_over_paths, lambda *given: paths(*given, direct=False), "the direct path is one, too"),
-    (ch04.sum_over_paths, lambda *given: paths(*given, unembed=False), "every path ends with W_U"),
-    (ch04.sum_over_paths, lambda *given: paths(*given, move=lambda A, x: A.T @ x), "pattern is transposed"),
-    (ch04.sum_over_paths, lambda *given: paths(*given, move=lambda A, x: x), "pattern is missing"),
-    (ch04.sum_over_paths, lambda *given: paths(*given).roll(-1, 0), "must come first"),
-    (ch04.sum_over_paths, lambda *given: paths(*given)[[0, 2, 1, 3]], "The list of paths is"),
-    (ch04.sum_over_paths, lambda *given: 2 * paths(*given), "don't sum to the logits"),
-    (ch04.sum_over_paths, direct_path_in_every_term, "counted many times"),
-    (ch04.sum_over_paths, paths_by_the_models_own_pattern, "Use the pattern that is given"),
-    (ch04.sum_over_paths, nothing, "is None"),
+    (ch04.copying, lambda *given: copied(*given, more=1), "outputs, not"),
+    (ch04.copying, lambda model, tokens, k: copied(model, tokens, 1), "the very first output only"),
+    (ch04.copying, lambda *given: copied(*given, count=True), "These are counts"),
+    (ch04.copying, lambda *given: copied(*given, placed=True), "read a position"),
+    (ch04.copying, lambda *given: copied(*given, lowest=True), "lowest outputs"),
+    (ch04.copying, by_the_destination, "Among the 1 largest"),
+    (ch04.copying, of_the_trained_order, "Among the 10 largest"),
+    (ch04.copying, lambda *given: copied(*given)[:2], "one share a head"),
+    (ch04.copying, nothing, "is None"),
     (ch04.frozen_matrix, lambda *given: frozen(*given, direct="none"), "direct path is missing"),
     (ch04.frozen_matrix, lambda *given: frozen(*given, direct="everywhere"), "its block is zero unless"),
     (ch04.frozen_matrix, lambda *given: frozen(*given, heads=False), "heads are missing"),
     (ch04.frozen_matrix, lambda *given: frozen(*given).transpose(0, 1), "Query and key are swapped"),
     (ch04.frozen_matrix, lambda *given: frozen(*given).transpose(2, 3), "tables are transposed"),
     (ch04.frozen_matrix, lambda *given: frozen(*given)[0], "has shape [7, 11, 11]"),
-    (ch04.four_terms, lambda *given: terms(*given, scale=0), "√d_head is missing"),
-    (ch04.four_terms, lambda *given: terms(*given, scale=1), "should be its square root"),
-    (ch04.four_terms, lambda *given: terms(*given, order=(0, 2, 1, 3)), "query's side is named first"),
-    (ch04.four_terms, lambda *given: terms(*given).transpose(1, 2), "swapped in each table"),
-    (ch04.four_terms, lambda *given: terms(*given, W_Q="W_K", W_K="W_Q"), "have changed places"),
-    (ch04.four_terms, lambda model, tokens, head: terms(model, tokens, 0), "another head"),
-    (ch04.four_terms, lambda *given: terms(*given).tril(), "leave that to the softmax"),
-    (ch04.four_terms, lambda *given: terms(*given, order=(3, 1, 2, 0)), "The sum is right"),
-    (ch04.four_terms, terms_of_tokens_only, "don't sum to the scores"),
-    (ch04.four_terms, lambda *given: terms(*given).sum(dim=0), "expected [4, 7, 7]"),
+    (ch04.term_variation, lambda *given: varied(*given, scale=0), "√d_head is missing"),
+    (ch04.term_variation, lambda *given: varied(*given, scale=1), "should be its square root"),
+    (ch04.term_variation, lambda *given: varied(*given, order=(0, 2, 1, 3)), "query's side is named first"),
+    (ch04.term_variation, lambda *given: varied(*given, swap=True), "have changed places"),
+    (ch04.term_variation, lambda *given: varied(*given, later=True), "take only keys up to the query"),
+    (ch04.term_variation, lambda *given: varied(*given, zeros=True), "count as zeros"),
+    (ch04.term_variation, lambda *given: varied(*given, first=0), "is left out of the mean"),
+    (ch04.term_variation, lambda *given: varied(*given, fewer=1), "less one"),
+    (ch04.term_variation, lambda *given: varied(*given, root=False), "take its root"),
+    (ch04.term_variation, lambda *given: varied(*given).flip(0), "An entry is"),
+    (ch04.term_variation, lambda *given: varied(*given).sum(dim=1), "has shape [3], expected [3, 4]"),
     (ch04.trigram_value, lambda *given: value(*given, scale=0), "√d_head is missing"),
     (ch04.trigram_value, lambda *given: value(*given, scale=1), "should be its square root"),
     (ch04.trigram_value, lambda *given: value(*given, qk_dim=None), "QK entry is not centred"),
@@ -173,13 +194,18 @@ MISTAKES = [
     (ch04.trigram_value, lambda *given: value(*given, qk_dim=0), "centred over destinations"),
     (ch04.trigram_value, lambda *given: value(*given, ov_dim=0), "centred over sources"),
     (ch04.trigram_value, lambda *given: value(*given, clamp=False), "product of two negative"),
-    (ch04.trigram_value, lambda m, h, a, b, c: value(m, h, b, a, c), "The value for"),
+    (ch04.trigram_value, lambda m, h, a, b, c: value(m, h, b, a, c), "Source and destination are swapped"),
     (ch04.trigram_value, nothing, "is None"),
     (ch04.find_bug, crossed, "never occurs: both"),
     (ch04.find_bug, real_square, "does occur, so it is no bug"),
     (ch04.find_bug, by_products_alone, "product of two negative"),
     (ch04.find_bug, lambda *given: bugs(*given)[0], "Look at the smallest of the four"),
     (ch04.find_bug, lambda *given: bugs(*given, weakest=max)[-1], "Look at the smallest of the four"),
+    (ch04.find_bug, judged_by(lambda a, b, c, d: min(a * c, b * d)), "Look at the smallest"),
+    (ch04.find_bug, judged_by(lambda a, b, c, d: min(a * d, b * c)), "Look at the smallest"),
+    (ch04.find_bug, judged_by(lambda *four: math.prod(four)), "Look at the smallest"),
+    (ch04.find_bug, judged_by(lambda *four: min(four)), "Look at the smallest"),
+    (ch04.find_bug, judged_by(lambda *four: min(four[:2]) + min(four[2:])), "Look at the smallest"),
     (ch04.find_bug, lambda *given: bugs(*given)[-1][:4], "has 4 numbers, expected five"),
     (ch04.find_bug, lambda *given: (9, 0, 0, 1, 1), "out of range"),
     (ch04.find_bug, nothing, "is None"),
@@ -195,10 +221,11 @@ def test_a_mistake_is_told_what_is_wrong(checker, answer, says):
 RIGHT = [
     (ch04.from_tables, lambda *given: outputs(*given).float()),
     (ch04.from_tables, lambda *given: outputs(*given).tolist()),
-    (ch04.sum_over_paths, paths_in_lists),
+    (ch04.copying, copied),
+    (ch04.copying, lambda *given: copied(*given).float().tolist()),
     (ch04.frozen_matrix, lambda *given: frozen(*given).float()),
-    (ch04.four_terms, lambda *given: dict(enumerate(terms(*given)))),
-    (ch04.four_terms, lambda *given: terms(*given).float()),
+    (ch04.term_variation, varied),
+    (ch04.term_variation, lambda *given: varied(*given).float()),
     (ch04.trigram_value, lambda *given: value(*given).item()),
     (ch04.trigram_value, lambda *given: value(*given)[None].float()),
     (ch04.find_bug, lambda *given: bugs(*given)[-1]),
