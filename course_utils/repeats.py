@@ -140,6 +140,7 @@ def head_scores(
 
 
 @checked
+@torch.enable_grad()
 def train_on_repeats(
     settings: RepeatsConfig, steps: Step, every: Count = 20, stop: bool = False
 ) -> tuple[Transformer, dict[str, np.ndarray]]:
