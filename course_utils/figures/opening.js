@@ -76,12 +76,17 @@ export function render({ model, el }) {
       ` (${percent(share[most])})`,
       most === right ? ". " : ", which is wrong. ",
       off
-        ? `Without head ${previous} its share for the right word is ${percent(share[right])}: ${induction} finds nothing to copy.`
-        : `Head ${previous} has put into each place which word stood before it; ${induction} looks for this one (${percent(look[0])}), and copies.`,
+        ? `Without head ${previous} its share for the right word is ${percent(share[right])}: ` +
+            `${induction} finds nothing to copy.`
+        : `Head ${previous} has put into each place which word stood before it; ` +
+            `${induction} looks for this one (${percent(look[0])}), and copies.`,
     );
   };
 
-  /** From the middle of one box to that of another: over them, or across to another line. @param {number} from @param {number} to @param {string} name @param {number} weight */
+  /**
+   * From the middle of one box to that of another: over them, or across to another line.
+   * @param {number} from @param {number} to @param {string} name @param {number} weight
+   */
   const arc = (from, to, name, weight) => {
     const [a, b] = [boxes[from], boxes[to]];
     const [x0, x1] = [a, b].map((box) => box.offsetLeft + box.offsetWidth / 2);
@@ -133,7 +138,8 @@ export function render({ model, el }) {
       make("span", { class: "ex-induction" }, `induction head ${induction}`),
       " \u00b7 ",
       make("span", { class: "ex-previous" }, `previous-token head ${previous}`),
-      ` \u00b7 Shares are of the four words. This line is a clear one; over ${model.get("lines")} lines the right word gets ${percent(mean)}, without ${previous} ${percent(without)}, by chance 25\u00a0%.`,
+      ` \u00b7 Shares are of the four words. This line is a clear one; over ${model.get("lines")} lines ` +
+        `the right word gets ${percent(mean)}, without ${previous} ${percent(without)}, by chance 25\u00a0%.`,
     ),
   );
   offer();

@@ -170,7 +170,10 @@ function picture(asks, truth, guess) {
   return [svg];
 }
 
-/** What the reader sets, by the kind of question. @param {Asks} asks @param {State} start @param {(value: Value) => void} onSet */
+/**
+ * What the reader sets, by the kind of question.
+ * @param {Asks} asks @param {State} start @param {(value: Value) => void} onSet
+ */
 function field(asks, start, onSet) {
   if (asks.kind === "choices") {
     const picked = asks.choices.indexOf(/** @type {string} */ (start));
@@ -205,7 +208,10 @@ function cells(asks, start, onSet) {
   return element;
 }
 
-/** Draws with the pointer, or point by point with arrow keys. @param {Asks} asks @param {State} start @param {(value: Value) => void} onSet */
+/**
+ * Draws with the pointer, or point by point with arrow keys.
+ * @param {Asks} asks @param {State} start @param {(value: Value) => void} onSet
+ */
 function curve(asks, start, onSet) {
   const { svg, toX, toY, path } = chart(asks);
   const [{ x, y, names }, middle] = [asks, (asks.y[0] + asks.y[1]) / 2];
@@ -306,7 +312,10 @@ function button(name, act) {
 /** @param {string} key @param {State} state */
 const tell = (key, state) => document.dispatchEvent(new CustomEvent(EVENT, { detail: { key, state } }));
 
-/** Has `hear` called with each new state of a key; gives the function that ends it. @param {string} key @param {(state: State) => void} hear */
+/**
+ * Has `hear` called with each new state of a key; gives the function that ends it.
+ * @param {string} key @param {(state: State) => void} hear
+ */
 function listen(key, hear) {
   /** @param {Event} event */
   const heard = (event) => {

@@ -32,7 +32,11 @@ export function render({ model, el }) {
   let turned;
   let shown = 0; // which of them
   let sequence = { tokens: /** @type {number[]} */ ([]), length: 1 };
-  /** @type {(Moment | { prefix: number[], previous: number[], patterns: Uint8Array, first: number, later: number }) | null} */
+  /**
+   * @type {(Moment | {
+   *   prefix: number[], previous: number[], patterns: Uint8Array, first: number, later: number
+   * }) | null}
+   */
   let cut = null;
 
   // --- choosing ---
@@ -56,7 +60,10 @@ export function render({ model, el }) {
     const value = Math.min(Math.max(Math.round(Number(seed.value)) || 0, 0), 9999);
     choose({ seed: value });
   });
-  /** @type {[name: string, options: [string, string][], get: (s: Settings) => string, set: (value: string) => Partial<Settings>][]} */
+  /**
+   * @type {[name: string, options: [string, string][], get: (s: Settings) => string,
+   *   set: (value: string) => Partial<Settings>][]}
+   */
   const QUESTIONS = [
     [
       "Layers",
@@ -361,7 +368,8 @@ export function render({ model, el }) {
       turned = now;
       const which = nameOf(now.prefix.indexOf(best));
       say(
-        `Step ${now.step}: it has turned. Head ${which} finds what followed its token before, with ${percentOf(best)} of its attention.`,
+        `Step ${now.step}: it has turned. Head ${which} finds what followed its token before, ` +
+          `with ${percentOf(best)} of its attention.`,
       );
     }
     if (playing && now.step % ENOUGH === 0 && now.step > 0) {
@@ -389,7 +397,8 @@ export function render({ model, el }) {
     const [was, is] = [Math.max(...now.prefix), Math.max(...cut.prefix)];
     said.say(
       `Cut like this: loss on later copies ${cut.later.toFixed(2)} (whole: ${now.whole[1].toFixed(2)}), on the first ` +
-        `${cut.first.toFixed(2)} (${now.whole[0].toFixed(2)}); best prefix matching ${is.toFixed(2)} (${was.toFixed(2)}).`,
+        `${cut.first.toFixed(2)} (${now.whole[0].toFixed(2)}); ` +
+        `best prefix matching ${is.toFixed(2)} (${was.toFixed(2)}).`,
     );
   }
 
