@@ -73,7 +73,8 @@ def pattern_without(
     for each in earlier:
         _check_order(each, later)
     layer, head = later
-    x, written = cache.resid[layer], sum(cache.head_out(*each) for each in earlier)
+    x = cache.resid[layer]
+    written = sum((cache.head_out(*each) for each in earlier), torch.zeros_like(x))
     read = {each: model.read(x, layer, each.lower())[:, head] for each in "QK"}
     read[side] = read[side] - model.read(written, layer, side.lower(), part_of=x)[:, head]
     return model.scores(read["Q"], read["K"]).softmax(dim=-1)

@@ -27,6 +27,9 @@ def test_without_anything_taken_out_it_is_the_run(make_model, tokens_for, n_laye
     torch.testing.assert_close(got, want, **EXACT)
     for name in ("pattern", "z", "resid"):
         torch.testing.assert_close(getattr(mine, name), getattr(cache, name), **EXACT)
+    if n_layers > 1:
+        pattern = interventions.pattern_without(model, cache, (1, 2), [], "K")
+        torch.testing.assert_close(pattern, cache.pattern[1, :, 2], **EXACT)
 
 
 def test_an_ablated_head_is_one_that_writes_nothing(make_model, tokens_for):
