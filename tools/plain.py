@@ -15,7 +15,7 @@ import nbformat
 from pybtex.database import Entry, parse_file
 
 from course_utils.errors import CourseError
-from tools import notebooks, progress
+from tools import notebooks, plans, progress
 
 FENCE = re.compile(r"(:{3,}|`{3,}|~{3,})(?:\{([\w-]+)\})?(.*)")
 ROLE = re.compile(r"\{([\w:-]+)\}`([^`]+)`")
@@ -127,6 +127,8 @@ def _directive(name: str, title: str, body: list[str], page: Path, book: Book) -
         return "\n".join(f"* {_reference(work)}" for work in sorted(book.works.values(), key=_by))
     if name == "exercise-times":
         return "```\n" + progress.table(progress.chapters(book.root), {}) + "\n```"
+    if name == "class-plan":
+        return _prose(plans.table(plans.read(book.root)[title]), page, book)
     if name == "chapter-cards":
         cards = (line.partition(":") for line in body if ":" in line)
         pages = ((_page(page, file.strip(), book), question.strip()) for file, _, question in cards)

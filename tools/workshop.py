@@ -1,7 +1,7 @@
 """What a teacher hands out: `make workshop` builds it into `dist/` from the chapters and the built site.
 
 * `student/`, `instructor/`: the notebooks without and with solutions, their text as any notebook program draws it
-  (`tools/plain.py`); pages without cells are notebooks too;
+  (`tools/plain.py`); pages without cells are notebooks too; a notebook for each short plan (`tools/class_notebook.py`);
 * `student/install/`: the package as a wheel, what it needs, and how to install it, on each system;
 * `site.zip`: the site, which opens from a folder; `slides/`: the slides of the half-day plan;
 * `book.pdf`: a browser's print of each page, joined, with an outline; solutions and folded claims are left out, hints
@@ -20,7 +20,7 @@ from pathlib import Path
 import nbformat
 
 from course_utils.errors import CourseError
-from tools import notebooks, plain, slides, student
+from tools import class_notebook, notebooks, plain, plans, slides, student
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 SITE_FOLDER = "how-small-transformers-compute"  # what site.zip unpacks to
@@ -82,9 +82,12 @@ def without_solutions(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 def write_editions(out: Path, root: Path = notebooks.ROOT) -> None:
     """All pages, in the folders that they have in the book, so that the links between them lead somewhere."""
     book = plain.Book(root)
-    for page in notebooks.pages(root):
-        name = page.relative_to(root / "book").with_suffix(".ipynb")
-        notebook = plain.notebook(page, book)
+    made = {page.relative_to(root / "book"): plain.notebook(page, book) for page in notebooks.pages(root)}
+    for plan in plans.read(root).values():
+        if plan.notebook:
+            made[Path(plan.notebook)] = class_notebook.notebook(plan, book)
+    for name, notebook in made.items():
+        name = name.with_suffix(".ipynb")
         for edition in ("student", "instructor"):
             if edition == "student" and name.parts[0] == "workshop":
                 continue

@@ -2,7 +2,7 @@
 
 The directive {exercise-times} writes two tables: a line for each chapter, with minutes and the seconds that its cells
 took when this site was built; and a line for each exercise. Nothing of it is written by hand, so nothing can drift.
-{chapter-cards} makes a card of each line "FILE: question".
+{chapter-cards} makes a card of each line "FILE: question", and {class-plan} the table of a plan for a class.
 """
 
 import sys
@@ -59,6 +59,21 @@ def markdown(chapters) -> str:
     return "\n".join(rows)
 
 
+class ClassPlan(SphinxDirective):
+    """The table of a plan of book/workshop/plans.yml."""
+
+    required_arguments = 1
+
+    def run(self):
+        from tools import plans
+
+        self.env.note_dependency(str(Path(self.env.srcdir, "book/workshop/plans.yml")))
+        box = nodes.container()
+        table = plans.table(plans.read()[self.arguments[0]])
+        self.state.nested_parse(StringList(table.splitlines(), "class-plan"), self.content_offset, box)
+        return box.children
+
+
 class ChapterCards(SphinxDirective):
     """A card for each chapter: a picture, its title, the question that it is given here, and its minutes."""
 
@@ -98,6 +113,7 @@ def setup(app):
     app.add_node(run_time)
     app.add_role("run-time", RunTime())
     app.add_directive("exercise-times", ExerciseTimes)
+    app.add_directive("class-plan", ClassPlan)
     app.add_directive("chapter-cards", ChapterCards)
     app.add_post_transform(FillIn)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
