@@ -147,9 +147,8 @@ export function render({ model, el }) {
         .filter(([, holds]) => holds)
         .map(([name]) => name)
         .join(" ");
-      const said = { [step.at]: " now", [step.at + 1]: " next" }[i] || (same ? " same" : "");
-      const index = make("span", { class: "ex-index" }, `${i}${said}`);
-      const marks = make("span", { class: "ex-marks" });
+      const said = { [step.at]: " now", [step.at + 1]: unseen(" next") }[i] || (same ? unseen(" same") : "");
+      const marks = make("span", { class: "ex-marks" }, make("span", { class: "ex-index" }, String(i), said));
       const weight = looked.get(i);
       if (weight !== undefined) {
         const shown = percent(weight);
@@ -167,7 +166,7 @@ export function render({ model, el }) {
           );
         }
       }
-      box.replaceChildren(box.firstChild || "", index, marks);
+      box.replaceChildren(box.firstChild || "", marks);
     });
   }
 

@@ -22,7 +22,7 @@ class Step(TypedDict):
 
 @checked
 def induction_at_work_figure(
-    tokens: Texts, steps: Annotated[Sequence[Step], FILLED, "see induction_at_work_figure"]
+    tokens: Texts, steps: Annotated[Sequence[Step], FILLED, "see induction_at_work_figure"], start: int = 0
 ) -> Explorable:
     """An animation of an induction head, paused and stepped at will: one picture a step, with its caption.
 
@@ -35,10 +35,13 @@ def induction_at_work_figure(
         copied   the token whose logit the head raised most
         right    whether that is the next token
         caption  a sentence or two
+
+    It opens on step `start`, from 0: on one that succeeds, say.
     """
+    check("start", start, Annotated[int, within(0, len(steps) - 1), "count steps from 0"])
     told = [_step(step, number, tokens) for number, step in enumerate(steps)]
     tokens = [visible(token) for token in tokens]
-    data = {"tokens": tokens, "steps": told, "step": 0}
+    data = {"tokens": tokens, "steps": told, "step": start}
     return Explorable("induction_at_work", data, _plain(tokens, told))
 
 

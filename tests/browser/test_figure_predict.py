@@ -65,10 +65,10 @@ def test_the_result_opens_with_the_guess_and_is_kept(kind, visit, folder):
     assert all(output.locator("> :not(.ex-veil)").evaluate_all("all => all.map(each => each.inert)"))
     commit.press("Enter")
     assert veil.is_visible(), "nothing was said yet"
-    tall = output.bounding_box()["height"]
+    assert output.bounding_box()["height"] <= 128, "no taller than its words need"
     guess(page, kind)
     commit.press("Enter")
-    assert link.is_visible() and veil.count() == 0 and output.bounding_box()["height"] == tall
+    assert link.is_visible() and veil.count() == 0
     said = output.locator(".ex-said")
     assert said.inner_text().startswith(JUDGED[kind])
     assert output.locator(".ex-guess:visible, [data-guess]").count() >= (kind != "choices")

@@ -81,6 +81,12 @@ def test_the_same_figure_is_the_same_text():
     assert name(first) != name(other)
 
 
+def test_it_opens_where_it_is_told():
+    assert data(induction_at_work_figure(TOKENS, [STEP] * 3, start=2))["step"] == 2
+    with pytest.raises(CourseError, match="3.*0 to 2"):
+        induction_at_work_figure(TOKENS, [STEP] * 3, start=3)
+
+
 def test_numbers_of_numpy_are_numbers():
     step = STEP | {"at": np.int64(4), "look": [(np.int32(2), np.float32(0.123456))]}
     assert data(induction_at_work_figure(TOKENS, [step]))["steps"][0]["look"] == [[2, 0.123]]
