@@ -1,60 +1,102 @@
-"""Slides from Markdown and from the figures of the built site: reveal.js from its package, nothing from elsewhere.
+"""Slides: a deck for each plan, polls from the quizzes, cards to vote with. reveal.js from its package, nothing else.
 
-`book/workshop/slides.md` holds the slides, each begun by a line `---`. A picture `![](fig-induction-random)` is the
-chapter's figure of that name, with the chapter's alternative text. What follows a line `Notes:` is for the teacher:
-`index.html?showNotes=true` shows it.
+`book/workshop/slides.md` holds the slides of the chapters: `<!-- 07 -->` begins chapter 7's, a line `---` the next one.
+A picture `![](fig-induction-random)` is the chapter's figure of that name, with the chapter's alternative text. What
+follows a line `Notes:` is for the teacher alone: the key S opens it in a window of its own. Agenda, breaks and
+exercises come from the plan.
 """
 
 import html
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
 from course_utils.errors import CourseError
-from tools import notebooks
+from tools import notebooks, plain, plans, polls
 
 ASSETS, FONTS = "book/_assets/slides", "book/_assets/static/vendor/fonts"
-PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<link rel="stylesheet" href="vendor/reveal/reset.css">
-<link rel="stylesheet" href="vendor/reveal/reveal.css">
-<link rel="stylesheet" href="slides.css">
-</head>
-<body>
-<main>
-<div class="reveal">
-<div class="slides">
-{slides}
-</div>
-</div>
-</main>
-<script src="vendor/reveal/reveal.js"></script>
-<script src="slides.js"></script>
-</body>
-</html>
-"""
+TITLE = "How small transformers compute"
+PICTURE = r"!\[\]\((fig-[\w-]+)\)"
 
 
 def build(out: Path, site: Path, root: Path = notebooks.ROOT) -> None:
-    """Write index.html, the figures that it shows, and what it needs to run."""
-    source = re.sub("<!--.*?-->", "", (root / "book/workshop/slides.md").read_text("utf-8"))
-    shutil.copytree(root / ASSETS, out, dirs_exist_ok=True)
+    """Write a file for each deck, a page that lists them, the figures that they show, and what they need to run."""
+    shutil.copytree(root / ASSETS, out, dirs_exist_ok=True, ignore=shutil.ignore_patterns("deck.html"))
     (out / "figures").mkdir(exist_ok=True)
     shutil.copytree(root / FONTS, out / "vendor/fonts", dirs_exist_ok=True)
-    wanted = set(re.findall(r"!\[\]\((fig-[\w-]+)\)", source))
+    decks = {plan.key: (f"{plan.day}: {plan.title}", list(of_plan(plan, root))) for plan in plans.read(root).values()}
+    decks["polls"] = ("Polls: every question of the quizzes, to vote on with cards", list(polls.slides()))
+    wanted = set(re.findall(PICTURE, "".join(text for _, slides in decks.values() for text in slides)))
     pictures = {}
     for name, (picture, alt) in figures(site, wanted).items():
         shutil.copyfile(picture, out / "figures" / f"{name}{picture.suffix}")
         pictures[name] = f'<img src="figures/{name}{picture.suffix}" alt="{html.escape(alt)}">'
-    parts = re.split(r"^---$", source, flags=re.M)
-    title = re.search(r"^# (.+)$", source, re.M)[1]
-    text = PAGE.format(title=html.escape(title), slides="\n".join(_slide(part, pictures) for part in parts))
-    (out / "index.html").write_text(text, "utf-8")
+    page = (root / ASSETS / "deck.html").read_text("utf-8")
+    for key, (title, slides) in decks.items():
+        text = page.replace("{slides}", "\n".join(_slide(text, pictures) for text in slides))
+        (out / f"{key}.html").write_text(text.replace("{title}", html.escape(title)), "utf-8")
+    links = "\n".join(f'<li><a href="{key}.html">{html.escape(title)}</a></li>' for key, (title, _) in decks.items())
+    index = (root / ASSETS / "index.html").read_text("utf-8")
+    (out / "index.html").write_text(index.replace("{decks}", links), "utf-8")
+
+
+def of_plan(plan: plans.Plan, root: Path = notebooks.ROOT) -> Iterator[str]:
+    """The slides of a plan, as Markdown."""
+    ours, book = by_chapter(root), plain.Book(root)
+    pages = {page.stem[:2]: page for page in notebooks.pages(root) if re.match(r"\d\d_", page.name)}
+    yield f"# {TITLE}\n\n{plan.day}: {plan.title}"
+    for number, sitting in enumerate(plan.sittings):
+        rows = (f"| {plans.clock(part.starts)} | {part.what} |" for part in sitting.parts)
+        yield "\n".join([f"## {sitting.name or 'Agenda'}", "", "| | |", "|--:|---|", *rows])
+        if number == 0:
+            yield from ours["opening"]
+        for part in sitting.parts:
+            if part.is_break:
+                yield f"# Break\n\n{part.minutes} minutes, until {plans.clock(part.starts + part.minutes)}"
+                continue
+            slides = [text for chapter in part.chapters for text in ours[chapter]]
+            slides = [text for text in slides if not any(word in text for word in part.skip)]
+            closing = [text for text in slides if text.startswith("## Checkpoint")]
+            opening = [text for text in slides if text not in closing]
+            if opening:
+                opening[0] = _with_note(opening[0], part)
+            yield from opening
+            for each in part.exercises:
+                yield exercise(each, pages[f"{int(each.name.split()[1].split('.')[0]):02}"], plan, book)
+            yield from closing
+
+
+def by_chapter(root: Path = notebooks.ROOT) -> dict[str, list[str]]:
+    """The slides of each chapter."""
+    source = (root / "book/workshop/slides.md").read_text("utf-8")
+    parts = re.split(r"^<!-- (opening|\d\d) -->$", source, flags=re.M)[1:]
+    texts = (re.sub("<!--.*?-->", "", text) for text in parts[1::2])
+    return {
+        name: [slide.strip() for slide in re.split(r"^---$", text, flags=re.M)]
+        for name, text in zip(parts[::2], texts, strict=True)
+    }
+
+
+def _with_note(slide: str, part: plans.Part) -> str:
+    cut = f" Cut: {part.cut}" if part.cut else ""
+    note = f"{plans.clock(part.starts)}, {part.minutes} minutes. {part.how}{cut}"
+    return f"{slide}\n\n{note}" if "\nNotes:" in slide else f"{slide}\n\nNotes: {note}"
+
+
+def exercise(each, page: Path, plan: plans.Plan, book: plain.Book) -> str:
+    """A slide that says what to do now, where, and how long it takes."""
+    number = each.name.split(".")[1]
+    text = "\n\n".join(cell.source for cell in plain.notebook(page, book).cells if cell.cell_type == "markdown")
+    task = re.search(rf"^### Exercise {number}: .+\n\n.+\n\n((?:.+\n?)+)", text, re.M)[1]
+    task = re.sub(r"\[([^]]+)\]\([^)]*\)", r"\1", task)  # a slide leads nowhere
+    where = f"{plan.notebook}.ipynb" if plan.notebook else page.name
+    return (
+        f"## {each.name}: {each.title}\n\n{task}\n\n"
+        f"**{each.minutes} minutes**, {each.difficulty}, in `{where}`\n\n"
+        "> Stuck? Open the hint. Passed? Ask your neighbour how they did it."
+    )
 
 
 def figures(site: Path, names: set[str]) -> dict[str, tuple[Path, str]]:

@@ -1,5 +1,6 @@
 """What a teacher hands out: no solution for students, a site in one file, slides, sums."""
 
+import json
 import os
 import re
 import subprocess
@@ -10,7 +11,8 @@ import nbformat
 import pytest
 
 from course_utils.errors import CourseError
-from tools import notebooks, slides, student, workshop
+from course_utils.figures.quiz import QUIZZES
+from tools import notebooks, plans, polls, slides, student, workshop
 
 CHAPTERS = [path for path in notebooks.chapters() if "solution" in path.read_text("utf-8")]
 FIGURE = (
@@ -26,22 +28,6 @@ def site(tmp_path):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
     return folder
-
-
-@pytest.fixture
-def book(tmp_path, root):
-    """A repository of one page, with slides."""
-
-    def write(source):
-        (tmp_path / "book/workshop").mkdir(parents=True, exist_ok=True)
-        (tmp_path / "book/workshop/slides.md").write_text(source)
-        for assets in (slides.ASSETS, slides.FONTS):
-            if not (tmp_path / assets).exists():
-                (tmp_path / assets).parent.mkdir(parents=True, exist_ok=True)
-                (tmp_path / assets).symlink_to(root / assets)
-        return tmp_path
-
-    return write
 
 
 # --- notebooks ---
@@ -226,30 +212,60 @@ def test_without_a_browser_it_says_what_to_do(monkeypatch):
 # --- slides ---
 
 
-def test_slides_show_the_figures_of_the_site_with_their_words(site, book, tmp_path):
-    first = "# Title\n\nWords, 4.39<!-- 02.loss --> nats\n\n---\n\n"
-    root = book(first + "## Two\n\n![](fig-one)\n\n<b>not bold</b>\n\nNotes: Ask *first*.\n")
-    slides.build(tmp_path / "out", site, root)
-    text = (tmp_path / "out/index.html").read_text("utf-8")
-    assert text.count("<section>") == 2 and "<title>Title</title>" in text and "4.39 nats" in text
-    assert 'src="figures/fig-one.png" alt="A line that &quot;falls&quot; &lt;steeply&gt;"' in text
-    assert "<b>" not in text and "<em>first</em>" in text.split('<aside class="notes">')[1]
-    assert (tmp_path / "out/figures/fig-one.png").read_text() == "picture"
-    used = re.findall(r'(?:src|href)="([^"]+)"', text)
-    used += [
-        f"{address}" for address in re.findall(r'url\("([^"]+)"\)', (root / slides.ASSETS / "slides.css").read_text())
-    ]
-    assert len(used) >= 6 and all((tmp_path / "out" / name).is_file() for name in used)
+def test_a_slide_shows_the_figure_of_the_site_with_its_words_and_keeps_notes_apart(site):
+    name, (picture, alt) = next(iter(slides.figures(site, {"fig-one"}).items()))
+    assert (name, picture.read_text(), alt) == ("fig-one", "picture", 'A line that "falls" <steeply>')
+    slide = slides._slide("## Two\n\n![](fig-one)\n\n<b>not bold</b>\n\nNotes: Ask *first*.", {"fig-one": "<img>"})
+    assert "<figure><img></figure>" in slide and "<b>" not in slide
+    assert "<em>first</em>" in slide.split('<aside class="notes">')[1] and "Ask" not in slide.split("<aside")[0]
 
 
-def test_a_figure_that_is_not_there_is_named(site, book, tmp_path):
+def test_a_figure_that_is_not_there_is_named(site):
     with pytest.raises(CourseError, match="fig-two"):
-        slides.build(tmp_path / "out", site, book("# Title\n\n![](fig-two)\n"))
+        slides.figures(site, {"fig-one", "fig-two"})
 
 
-def test_the_shipped_slides_show_figures_that_chapters_have(root):
-    source = (root / "book/workshop/slides.md").read_text("utf-8")
-    wanted = re.findall(r"!\[\]\((fig-[\w-]+)\)", source)
+def test_the_shipped_slides_show_figures_that_chapters_have():
+    source = "".join(text for slides_of in slides.by_chapter().values() for text in slides_of)
+    wanted = re.findall(slides.PICTURE, source)
     cells = [cell for path in notebooks.chapters() for cell in nbformat.read(path, as_version=4).cells]
     named = {cell.metadata.get("mystnb", {}).get("figure", {}).get("name") for cell in cells}
     assert len(wanted) >= 10 and set(wanted) <= named
+
+
+@pytest.mark.parametrize("key", plans.read())
+def test_a_deck_has_the_agenda_the_breaks_and_the_exercises_of_its_plan(key):
+    plan = plans.read()[key]
+    deck = list(slides.of_plan(plan))
+    text = "\n".join(deck)
+    assert len(deck) > 20 and text.count("# Break") == sum(part.is_break for part in plan.parts)
+    for sitting in plan.sittings:
+        agenda = next(slide for slide in deck if slide.startswith(f"## {sitting.name or 'Agenda'}\n"))
+        rows = re.findall(r"^\| (\d+:\d\d) \| (.+) \|$", agenda, re.M)
+        assert rows == [(plans.clock(part.starts), part.what) for part in sitting.parts]
+    for each in (each for part in plan.parts for each in part.exercises):
+        slide = next(slide for slide in deck if slide.startswith(f"## {each.name}: {each.title}\n"))
+        assert f"**{each.minutes} minutes**" in slide and "](" not in slide
+    chapters = [chapter for part in plan.parts for chapter in part.chapters]
+    assert text.count("## Checkpoint") == len(chapters)
+    assert not any(f"]({figure})" in text for part in plan.parts for figure in part.skip)
+
+
+def test_a_poll_asks_before_it_tells_and_keeps_the_reasons_for_the_teacher():
+    made = list(polls.slides())
+    asks = [slide for slide in made if slide.startswith("## Vote")]
+    tells = [slide for slide in made if slide.startswith("## It is ")]
+    count = sum(len(json.loads(path.read_text("utf-8"))) for path in QUIZZES.glob("*.json"))
+    assert len(asks) == len(tells) == count > 50
+    for ask, tell in zip(asks, tells, strict=True):
+        shown, notes = ask.split("\nNotes:")
+        letter = tell[len("## It is ")]
+        assert f"| {letter} |" in shown and f"- {letter} is right: " in notes and " is right: " not in shown
+
+
+def test_the_cards_are_as_many_as_a_question_has_answers(root):
+    most = max(len(each["answers"]) for path in QUIZZES.glob("*.json") for each in json.loads(path.read_text("utf-8")))
+    assert (
+        re.findall(r'class="card \w">(.)<', (root / slides.ASSETS / "cards.html").read_text("utf-8"))
+        == [*"ABCD"][:most]
+    )
