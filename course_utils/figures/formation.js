@@ -133,6 +133,8 @@ export function render({ model, el }) {
       const path = (/** @type {number[]} */ numbers) =>
         `M${numbers.map((value, i) => `${x(run.measured[i]).toFixed(1)},${y(value).toFixed(1)}`).join("L")}`;
       const others = chart.unit ? run.heads.filter((other) => other !== head) : [];
+      const end = (/** @type {Head} */ each) => chart.of(run, each).at(-1) ?? 0;
+      const leader = chart.unit && run.heads.reduce((best, each) => (end(each) > end(best) ? each : best));
       const zero = Math.max(from, Math.min(0, to));
       chart.svg.replaceChildren(
         draw("path", { class: "ex-base", d: `M${LEFT},${y(zero)}H${WIDTH - 6}` }),
@@ -141,6 +143,21 @@ export function render({ model, el }) {
         ),
         ...others.map((other) => draw("path", { class: "ex-other", d: path(chart.of(run, other)) })),
         draw("path", { class: "ex-line", d: path(values) }),
+        ...(leader
+          ? [
+              draw("path", { class: "ex-leader", d: path(chart.of(run, leader)) }),
+              draw(
+                "text",
+                {
+                  class: "ex-name",
+                  x: WIDTH - 6,
+                  y: y(end(leader)) + (end(leader) > 0.8 ? 13 : -7),
+                  "text-anchor": "end",
+                },
+                leader.name,
+              ),
+            ]
+          : []),
         chart.now,
       );
     }

@@ -42,7 +42,14 @@ def formation_figure(
         raise CourseError(f"tokens for {list(tokens)}", rule, "give the same names to both")
     runs = [_run(name, log, tokens[name]) for name, log in logs.items()]
     plain = "\n".join(_plain(run, logs[name]) for run, name in zip(runs, logs, strict=True))
-    return Explorable("formation", {"runs": runs, "run": 0, "moment": len(runs[0]["moments"]) - 1}, plain)
+    return Explorable("formation", {"runs": runs, "run": 0, "moment": _bend(runs[0])}, plain)
+
+
+def _bend(run: dict) -> int:
+    """The first moment at which the best head's score is half of what it comes to."""
+    head = run["heads"][run["best"]]
+    score = np.interp(run["moments"], run["measured"], head["prefix" if head["goal"] == "successor" else "previous"])
+    return int(np.argmax(score >= score[-1] / 2))
 
 
 def _run(name: str, log: dict, tokens: list[str]) -> dict:
