@@ -65,7 +65,7 @@ def test_the_shipped_logs_go_into_200_kilobytes_each():
 def test_it_opens_where_the_best_head_is_halfway():
     log = made_log(measured=41, snaps=7)  # moments at steps 0, 37, 74 … 1184
     log["eval_step"] = 30 * np.arange(41)
-    log["prefix_matching"][:, -1, -1] = np.where(np.arange(41) < 5, 0, 0.7)  # from step 150 on
+    log["prefix_matching"][:, -1, -1] = np.where(np.arange(41) < 6, 0, 0.7)  # from step 180 on
     figure = formation_figure({"run": log}, {"run": TOKENS})
     assert figure.data["runs"][0]["steps"][figure.data["moment"]] == 296
 
