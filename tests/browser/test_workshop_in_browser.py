@@ -1,12 +1,13 @@
 """What `make workshop` builds, in a browser and in print: slides, the site in one file, the book on paper."""
 
 import contextlib
+import re
 import zipfile
 
 import pytest
 from pypdf import PdfReader
 
-from tools import plans, slides, workshop
+from tools import paper, plans, slides, workshop
 
 pytestmark = pytest.mark.browser
 
@@ -17,7 +18,9 @@ ONE = """<!doctype html><title>One</title><article class="bd-article"><h1>One</h
 <p><a href="intro.html">back</a> <a href="#here">down</a></p>
 <details><summary>Hint</summary><p>Think of pairs.</p></details>
 <div class="cell tag_solution"><details><summary>Show</summary><pre>return 42</pre></details></div>
-<h2 id="here">Here</h2><pre>x = [{}]</pre><h2 id="end">End</h2></article>"""
+<h2 id="here">Here</h2><div class="output"><pre>x = [{}]</pre></div>
+<div class="cell"><details class="hide"><summary>How</summary><pre>machinery</pre></details></div>
+<h2 id="end">End</h2></article>"""
 
 
 @pytest.fixture
@@ -31,9 +34,9 @@ def printed(browser, tmp_path, monkeypatch):
     (tmp_path / "book").mkdir()
     for name in ("intro", "01_one"):
         (tmp_path / f"book/{name}.md").write_text(f"# {name}\n")
-    monkeypatch.setattr(workshop, "open_browser", lambda: contextlib.nullcontext(browser))
-    workshop.print_book(site, tmp_path / "book.pdf", tmp_path)
-    return PdfReader(tmp_path / "book.pdf")
+    monkeypatch.setattr(paper, "open_browser", lambda: contextlib.nullcontext(browser))
+    paper.print_all(site, tmp_path / "dist", tmp_path)
+    return PdfReader(tmp_path / "dist/book.pdf")
 
 
 def links(reader):
@@ -49,16 +52,51 @@ def links(reader):
     return found
 
 
-def test_the_printed_book_has_an_outline(printed):
+def test_the_printed_book_has_an_outline_and_contents(printed):
     top = [entry for entry in printed.outline if not isinstance(entry, list)]
-    assert [entry.title for entry in top] == ["Intro", "One"]
-    assert [printed.get_destination_page_number(entry) for entry in top] == [0, 1]
-    assert [entry.title for entry in printed.outline[3]] == ["Here", "End"]
+    assert [entry.title for entry in top] == ["How small transformers compute", "Intro", "One"]
+    assert [printed.get_destination_page_number(entry) for entry in top] == [0, 1, 2]
+    assert [entry.title for entry in printed.outline[-1]] == ["Here", "End"]
+    assert re.findall(r"(Intro|One) (\d)", printed.pages[0].extract_text()) == [("Intro", "2"), ("One", "3")]
+
+
+def test_pages_are_numbered_throughout(printed, tmp_path):
+    last = [page.extract_text().split("\n")[-1] for page in printed.pages]
+    assert last == ["How small transformers compute · 1", "Intro · 2", "One · 3"]
+    for name in ("intro", "01_one"):
+        (page,) = PdfReader(tmp_path / f"dist/pdf/{name}.pdf").pages
+        assert page.extract_text().endswith("· 1")
+
+
+def test_the_joined_file_keeps_its_tags(printed):
+    """Each page finds its tags, each tag its page, and the numbers at the foot are read by nobody."""
+    root = printed.trailer["/Root"]
+    assert root["/MarkInfo"]["/Marked"] and root["/Lang"] == "en"
+    tree = root["/StructTreeRoot"]
+    assert [kid.get_object()["/S"] for kid in tree["/K"]] == ["/Document"] * 3
+    numbers = [int(number) for number, _ in paper._entries(tree["/ParentTree"])]
+    assert numbers == sorted(set(numbers))
+    pages = [page.indirect_reference.idnum for page in printed.pages]
+    of_page = {int(number): held.get_object() for number, held in paper._entries(tree["/ParentTree"])}
+    for page in printed.pages:
+        held = of_page[int(page["/StructParents"])]
+        assert {each.get_object().raw_get("/Pg").idnum for each in held} == {page.indirect_reference.idnum}
+        assert b"/Artifact BMC" in page.get_contents().get_data()
+    assert len(set(pages)) == 3
 
 
 def test_links_lead_inside_the_book_or_out_but_never_to_a_file(printed):
-    assert links(printed) == [(0, 1), (0, 0), (0, "https://elsewhere.example/"), (0, None), (1, 0), (1, 1)]
+    inside = [(0, 1), (0, 2), (1, 2), (1, 1), (1, "https://elsewhere.example/"), (1, None), (2, 1), (2, 2)]
+    assert links(printed) == inside
     assert b"file:" not in b"".join(stream(printed))
+
+
+def test_the_sheet_for_everybody_is_one_sheet(site, visit, tmp_path):
+    """From a browser's own menu too, at full size and with its usual margins."""
+    page = visit(site.as_uri()).open("book/workshop/handout.html")
+    page.evaluate("window.MathJax.startup.promise")
+    page.pdf(path=tmp_path / "sheet.pdf", format="A4", margin=dict.fromkeys(("top", "bottom", "left", "right"), "10mm"))
+    assert len(PdfReader(tmp_path / "sheet.pdf").pages) == 1
 
 
 def stream(reader):
@@ -69,7 +107,12 @@ def stream(reader):
 
 def test_print_has_the_hints_and_no_solution_and_cuts_no_line(printed):
     text = " ".join(page.extract_text() for page in printed.pages)
-    assert "Think of pairs" in text and "42" not in text and "Words of the introduction" in text
+    assert (
+        "Think of pairs" in text
+        and "42" not in text
+        and "machinery" not in text
+        and "Words of the introduction" in text
+    )
     assert text.replace("\n", "").replace(" ", "").count("1234567,") == 40
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from course_utils.errors import CourseError
 from course_utils.figures.quiz import QUIZZES
-from tools import notebooks, plans, polls, slides, student, workshop
+from tools import notebooks, paper, plans, polls, slides, student, workshop
 
 CHAPTERS = [path for path in notebooks.chapters() if "solution" in path.read_text("utf-8")]
 FIGURE = (
@@ -204,9 +204,9 @@ def test_without_a_site_it_says_what_to_do(tmp_path):
 
 def test_without_a_browser_it_says_what_to_do(monkeypatch):
     monkeypatch.delenv("COURSE_BROWSER", raising=False)
-    monkeypatch.setattr(workshop, "BROWSERS", ("no-such-browser",))
+    monkeypatch.setattr(paper, "BROWSERS", ("no-such-browser",))
     with pytest.raises(CourseError, match="COURSE_BROWSER"):
-        workshop.find_browser()
+        paper.find_browser()
 
 
 # --- slides ---
