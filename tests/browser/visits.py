@@ -12,6 +12,16 @@ from playwright.sync_api import Page
 AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
 # Also the rules that axe holds for experimental: the theme breaks one of them, and the site mends it.
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice", "experimental"]
+# Code whose colours have all been seen above, on the same ground, need not be looked at again: most of a chapter's texts.
+MARK_ALIKE = """() => {
+    const seen = new Set();
+    for (const block of document.querySelectorAll(".highlight")) {
+        const ground = [".tag_exercise", ".admonition", ".cell_output"].filter(each => block.closest(each)).join();
+        const kinds = [...block.querySelectorAll("span"), block].map(each => `${each.className} on ${ground}`);
+        block.toggleAttribute("data-alike", kinds.every(kind => seen.has(kind)));
+        for (const kind of kinds) seen.add(kind);
+    }
+}"""
 
 
 class QuietHandler(http.server.SimpleHTTPRequestHandler):
@@ -80,21 +90,25 @@ class Visit:
         self.page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
         return self.page
 
-    def violations(self, only: dict | None = None, within: str = "html", colours: bool = True) -> list[str]:
+    def violations(self, within: str = "html", colours: bool = True) -> list[str]:
         """What axe-core finds, of any weight; `colours` cost the most."""
+        rules = {"rules": {"color-contrast": {"enabled": False}}, "runOnly": {"type": "tag", "values": TAGS}}
+        return self._axe({"include": [within]}, rules) + (self.contrasts(within) if colours else [])
+
+    def contrasts(self, within: str = "html") -> list[str]:
+        """What axe-core finds of texts that are too pale: all that other colours can do wrong."""
+        self.page.evaluate(MARK_ALIKE)
+        rules = {"runOnly": {"type": "rule", "values": ["color-contrast"]}}
+        return self._axe({"include": [within], "exclude": ["[data-alike]"]}, rules)
+
+    def _axe(self, where: dict, options: dict) -> list[str]:
         if self.page.evaluate("typeof axe") == "undefined":
             self.page.evaluate(AXE.read_text("utf-8"))
         # preload: axe would read the style sheets again by requests that file:// pages may not make.
-        rules = only or {"type": "tag", "values": TAGS}
-        options = {"preload": False, "resultTypes": ["violations"], "runOnly": rules}
-        options |= {} if colours else {"rules": {"color-contrast": {"enabled": False}}}
-        result = self.page.evaluate("([within, options]) => axe.run(within, options)", [within, options])
+        options |= {"preload": False, "resultTypes": ["violations"]}
+        result = self.page.evaluate("([where, options]) => axe.run(where, options)", [where, options])
         return [
             f"{violation['impact']} {violation['id']}: {node['html'][:200]} {node['failureSummary']}"
             for violation in result["violations"]
             for node in violation["nodes"]
         ]
-
-    def contrasts(self, within: str = "html") -> list[str]:
-        """What axe-core finds of texts that are too pale: all that other colours can do wrong."""
-        return self.violations({"type": "rule", "values": ["color-contrast"]}, within)
