@@ -6,12 +6,13 @@ Which cells these are is computed: from an exercise back to the cells that defin
 import ast
 import re
 import symtable
+from collections.abc import Sequence
 from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
 
-from tools import notebooks, plain, plans
+from tools import notebooks, plain, plans, progress
 
 INTRODUCTION = """# {day}: {title}
 
@@ -27,7 +28,7 @@ def notebook(plan: plans.Plan, book: plain.Book) -> NotebookNode:
     cells = [nbformat.v4.new_markdown_cell(INTRODUCTION.format(day=plan.day, title=plan.title))]
     for part in plan.parts:
         for page in (pages[number] for number in part.chapters if number in pages):
-            if chosen := _of_chapter(page, part, book):
+            if chosen := exercises(page, part.exercises, book, part.shows):
                 head = (
                     f"## {book.titles[page]}\n\n[The chapter]({page.name}), {plans.clock(part.starts)} into the class."
                 )
@@ -37,10 +38,11 @@ def notebook(plan: plans.Plan, book: plain.Book) -> NotebookNode:
     return nbformat.v4.new_notebook(cells=cells, metadata=nbformat.from_dict(notebooks.METADATA))
 
 
-def _of_chapter(page: Path, part: plans.Part, book: plain.Book) -> list[NotebookNode]:
+def exercises(page: Path, asked: Sequence[progress.Exercise], book: plain.Book, shows: Sequence[str] = ()):
+    """These exercises of a chapter, and these predictions and figures, each below the cells that it needs."""
     cells = nbformat.read(page, as_version=4).cells
-    tasks = [place for place, cell in enumerate(cells) if any(_asks(cell, page, each.name) for each in part.exercises)]
-    shown = [place for name in part.shows for place in _places(cells, name)]
+    tasks = [place for place, cell in enumerate(cells) if any(_asks(cell, page, each.name) for each in asked)]
+    shown = [place for name in shows for place in _places(cells, name)]
     if not shown + tasks:
         return []
     roots = set(shown) | {place + more for place in tasks for more in (1, 2, 3)}  # the answer, its check, a solution
@@ -48,13 +50,14 @@ def _of_chapter(page: Path, part: plans.Part, book: plain.Book) -> list[Notebook
     tried = {name for place in tasks for code in TRY.findall(cells[place].source) for name in _names(code)[1]}
     chosen = sorted(needed(cells, roots, tried) | set(tasks))
     for place in tasks:
-        cells[place].source = plain.plain(cells[place].source, page, book)
+        task = cells[place].source
+        cells[place].source = plain.plain(task[task.index("### Exercise ") :], page, book)
     return [cells[place] for place in chosen]
 
 
 def _asks(cell: NotebookNode, page: Path, exercise: str) -> bool:
     number, task = exercise.removeprefix("Exercise ").split(".")
-    return notebooks.label(page) == number and cell.source.startswith(f"### Exercise {task}:")
+    return notebooks.label(page) == number and f"### Exercise {task}:" in cell.source
 
 
 def _places(cells: list[NotebookNode], name: str) -> list[int]:

@@ -36,7 +36,7 @@ STYLE = """
 .copybtn, .headerlink, .ex-controls { display: none !important; }
 pre { white-space: pre-wrap !important; overflow-wrap: anywhere; }
 .bd-main .bd-content table { break-inside: auto; }
-figure, img, tr, .admonition, .cell_input, .course-explorable { break-inside: avoid; }
+figure, img, tr, details, .admonition, .cell_input, .course-explorable { break-inside: avoid; }
 h1, h2, h3 { break-after: avoid; }
 .course-explorable:not([data-figure="quiz"])[data-state="ready"] > .ex-figure { display: block; }
 .course-explorable:not([data-figure="quiz"])[data-state="ready"] > .ex-baseline { display: none; }
@@ -150,6 +150,7 @@ def _join(page, prints: list, site: Path, folder: Path):
     page.pdf(path=folder / "numbers.pdf", prefer_css_page_size=True)
     for under, over in zip(writer.pages, PdfReader(folder / "numbers.pdf").pages, strict=True):
         under.merge_page(_unread(over))
+        under.compress_content_streams()
     writer.add_metadata({"/Title": TITLE if len(prints) > 1 else prints[0][1]})
     return writer
 

@@ -5,6 +5,7 @@
 * `student/install/`: the package as a wheel, what it needs, and how to install it, on each system;
 * `site.zip`: the site, which opens from a folder; `slides/`: the slides of the half-day plan;
 * `book.pdf`, `pdf/`: the book on paper, whole and by chapter; `student/handout.pdf`: the sheet (`tools/paper.py`);
+* `exports/`: the exercises for nbgrader, the quizzes for Moodle (`tools/exports.py`);
 * `SHA256SUMS`: `sha256sum --check SHA256SUMS` says whether all arrived whole.
 """
 
@@ -16,7 +17,7 @@ from pathlib import Path
 import nbformat
 
 from course_utils.errors import CourseError
-from tools import class_notebook, notebooks, paper, plain, plans, slides, student
+from tools import class_notebook, exports, notebooks, paper, plain, plans, slides, student
 
 SITE_FOLDER = "how-small-transformers-compute"  # what site.zip unpacks to
 NOT_SHIPPED = {".buildinfo", "objects.inv"}
@@ -40,6 +41,7 @@ def build(out: Path, site: Path, root: Path = notebooks.ROOT, wheels: bool = Fal
     (out / "SHA256SUMS").touch()  # so that after an interruption the folder is known again
     write_editions(out, root)
     student.write(out / "student/install", root, wheels)
+    exports.write(out / "exports", root)
     zip_site(site, out / "site.zip")
     slides.build(out / "slides", site, root)
     paper.print_all(site, out, root)
