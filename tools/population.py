@@ -51,11 +51,12 @@ class Run(NamedTuple):
         return own | ({"positions": 0.25} if self.longer and self.put_back == "stream" else {})
 
 
-# Kinds whose best run of the search had no induction head: does it only take longer? Each at its rate, or near it.
+# Kinds whose best run of the search had no induction head: does it only take longer? Each at its rate, or near it; and,
+# to be compared with at the same number of steps, the plain one.
 LONGER = 3000  # steps
 LATER = [
     Run(put_back, "muon", rate, 0, longer=True)
-    for put_back, rate in (("stream", 6e-3), ("rotary", 3e-3), ("mlp", 3e-3))
+    for put_back, rate in (("stream", 6e-3), ("rotary", 3e-3), ("mlp", 3e-3), ("plain", 6e-3))
 ]
 
 
