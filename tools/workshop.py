@@ -73,7 +73,8 @@ def write_editions(out: Path, root: Path = notebooks.ROOT) -> None:
                 continue
             target = out / edition / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            nbformat.write(without_solutions(notebook) if edition == "student" else notebook, target)
+            handed = student.begin(without_solutions(notebook), name, root) if edition == "student" else notebook
+            nbformat.write(handed, target)
 
 
 # --- the site ---

@@ -6,7 +6,7 @@ import site_scan
 import yaml
 from bs4 import BeautifulSoup
 
-from tools import notebooks
+from tools import notebooks, student
 
 GOOD_ALT = "Line that falls from nine nats to four"
 BAD_PAGES = {
@@ -143,11 +143,22 @@ def test_buttons_need_only_the_address(course_site):
     github = buttons_for("https://github.com/owner/name/", course_site)
     assert github["repository_url"] == "https://github.com/owner/name" and github["use_repository_button"]
     assert set(github["launch_buttons"]) == {"binderhub_url", "colab_url"}
-    assert "git+https://github.com/owner/name<" in github["extra_footer"]
     elsewhere = buttons_for("https://code.example/owner/name", course_site)
     assert elsewhere["use_repository_button"] and set(elsewhere["launch_buttons"]) == {"binderhub_url"}
     nowhere = buttons_for("", course_site)
     assert nowhere["launch_buttons"] == {} and "use_repository_button" not in nowhere
+
+
+def test_colabs_button_opens_the_student_edition(course_site):
+    launch = {"colab_url": "https://colab.example", "binderhub_url": "https://binder.example"}
+    addresses = [f"https://{where}.example/github/o/n/blob/main/book/appendix/x.ipynb" for where in ("colab", "binder")]
+    context = {
+        "header_buttons": [{"type": "group", "buttons": [{"url": each} for each in addresses]}, {"type": "link"}]
+    }
+    app = SimpleNamespace(config=SimpleNamespace(html_theme_options={"launch_buttons": launch}))
+    course_site.open_the_student_edition(app, "book/appendix/x", "page.html", context, None)
+    opened = [button["url"] for button in context["header_buttons"][0]["buttons"]]
+    assert opened == [f"https://colab.example/github/o/n/blob/{student.BRANCH}/appendix/x.ipynb", addresses[1]]
 
 
 def test_scanners_find_what_is_bad(tmp_path):

@@ -8,7 +8,7 @@ import nbformat
 import pytest
 
 from course_utils.__main__ import main
-from course_utils.checks import kept
+from course_utils.checks import exercises, kept
 from course_utils.checks.base import exercise, require
 from course_utils.errors import CourseError
 from tools import notebooks, progress
@@ -174,11 +174,21 @@ def two_chapters(tmp_path):
 
 
 def test_the_table_has_a_line_for_each_exercise(two_chapters):
-    said = progress.table(two_chapters, {"Exercise 1.2": "2026-01-02", "Exercise 9.9": "2026-01-02"}).splitlines()
+    said = exercises.table(two_chapters, {"Exercise 1.2": "2026-01-02", "Exercise 9.9": "2026-01-02"}).splitlines()
     assert said[0] == " 1  Streams: 1 of 2"
     assert said[1].split() == ["1.1", "add", "easy,", "5", "min", "○"]
     assert said[2].split() == ["1.2", "halve", "hard,", "15", "min", "✓", "2026-01-02"]
     assert said[-1] == "1 of 2 exercises passed."
+
+
+def test_a_wheels_list_says_the_same(two_chapters, tmp_path, monkeypatch, file, capsys):
+    monkeypatch.setattr(exercises, "LIST", tmp_path / "exercises.json")
+    exercises.write_list(two_chapters, exercises.LIST)
+    listed = exercises.read_list()
+    assert [chapter.path.name for chapter in listed] == [chapter.path.name for chapter in two_chapters]
+    assert [(one.title, one.exercises) for one in listed] == [(one.title, one.exercises) for one in two_chapters]
+    kept.begin()
+    assert main(["progress"]) == 0 and "0 of 2 exercises passed." in capsys.readouterr().out
 
 
 def test_the_page_draws_what_the_chapters_say(two_chapters, root):

