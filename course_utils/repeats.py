@@ -14,16 +14,15 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from course_utils import scores
+from course_utils import clamping, scores
 from course_utils.checked import check_fields, checked, within
 from course_utils.config import Count, Rate, Step, TransformerConfig
 from course_utils.errors import CourseError
-from course_utils.model import Cache, Edit
+from course_utils.model import Cache
 from course_utils.transformer import Transformer
 
 WEIGHTS, FRESH, BATCHES = 0, 1, 2  # streams of random numbers; batch i is drawn from stream BATCHES + i
 TURNED = 0.5  # prefix matching of the best head, on fresh sequences, from which on a model has turned
-SPREAD = {"W_E": 0.5, "W_pos": 1.0}  # of first weights; of the others 1 / √(numbers that they read)
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,16 @@ class RepeatsConfig:
     seed: Step = 0
 
     to_dict = asdict
+
+    @property
+    def spread(self) -> dict[str, float]:
+        """Of first weights; of the others it is 1 / √(numbers that they read)."""
+        return {"W_E": 0.5, "W_pos": 1.0}
+
+    @property
+    def held(self) -> tuple[clamping.Part, ...]:
+        """Parts of the circuit that are held (`course_utils.clamping`)."""
+        return ("previous",) if self.clamped else ()
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -93,29 +102,21 @@ def initial(settings: RepeatsConfig) -> Transformer:
     drawn = torch.tensor(uniform(settings.seed, WEIGHTS, sum(sizes))).split(sizes)
     with torch.no_grad():
         for (name, weight), numbers in zip(weights.items(), drawn, strict=True):
-            spread = SPREAD.get(name, cfg.d_model**-0.5 / (2 if name == "W_O" else 1))
+            spread = settings.spread.get(name, cfg.d_model**-0.5 / (2 if name == "W_O" else 1))
             weight.copy_(((2 * numbers - 1) * 3**0.5 * spread).view_as(weight))
         if settings.positions == "none":
             model.W_pos.requires_grad_(False).zero_()
     return model
 
 
-def clamp(settings: RepeatsConfig) -> Edit | None:
-    """An edit that makes head 0.0 look at the token before, if the settings say so."""
-
-    def edit(name: str, value: Tensor, layer: int, cache: Cache) -> Tensor:
-        if settings.clamped and (name, layer) == ("pattern", 0):
-            value = value.clone()
-            value[:, 0] = torch.eye(value.shape[-1], dtype=value.dtype).roll(-1, dims=1).tril()
-            value[:, 0, 0, 0] = 1  # the first has none before it
-        return value
-
-    return edit if settings.clamped else None
+def run(model: Transformer, settings: RepeatsConfig, tokens: Tensor) -> tuple[Tensor, Cache]:
+    """Logits and cache, with what the settings hold held."""
+    return clamping.run(model, tokens, settings.held)
 
 
 def losses(model: Transformer, settings: RepeatsConfig, tokens: Tensor) -> Float[Tensor, "batch predictions"]:
     """The loss of each prediction made from position 1 on."""
-    logits = model.run_with_cache(tokens, clamp(settings))[0] if settings.clamped else model(tokens)
+    logits = run(model, settings, tokens)[0] if settings.held else model(tokens)
     return F.cross_entropy(logits[:, 1:-1].mT, tokens[:, 2:], reduction="none")
 
 
@@ -131,7 +132,7 @@ def head_scores(
     model: Transformer, settings: RepeatsConfig, tokens: Tensor, lengths: Tensor
 ) -> tuple[Float[Tensor, "n_layers n_heads"], Float[Tensor, "n_layers n_heads"]]:
     """Previous-token score and, over the second copy, prefix-matching score of every head."""
-    pattern = model.run_with_cache(tokens, clamp(settings))[1].pattern
+    pattern = run(model, settings, tokens)[1].pattern
     at = torch.arange(tokens.shape[1])
     query = (at > lengths[:, None]) & (at <= 2 * lengths[:, None])
     target = (scores.successors(tokens) & query[:, :, None]).to(pattern)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from course_utils import clamping
 from course_utils.errors import CourseError
 from course_utils.repeats import (
     BATCHES,
@@ -11,12 +12,12 @@ from course_utils.repeats import (
     TURNED,
     RepeatsConfig,
     by_copy,
-    clamp,
     head_scores,
     initial,
     sequences,
     train_on_repeats,
 )  # fmt: skip
+from course_utils.scores import successors
 
 TINY = RepeatsConfig(n_heads=2, d_head=4, d_vocab=10, n_ctx=12, shortest=3, longest=5, batch=4)
 
@@ -52,7 +53,7 @@ def test_a_clamped_head_looks_one_back_and_learns_no_pattern():
     model, record = train_on_repeats(settings, 3, every=3)
     previous, prefix = head_scores(model, settings, tokens, lengths)
     assert previous[0, 0] == 1 and previous[0, 1] < 0.9 and (prefix < 0.9).all()
-    assert clamp(TINY) is None and record["step"].tolist() == [0, 3]
+    assert record["step"].tolist() == [0, 3]
     assert (model.W_Q.grad[0, 0] == 0).all() and (model.W_V.grad[0, 0] != 0).any()
 
 
@@ -100,3 +101,30 @@ def test_wrong_settings_are_named(wrong, words):
     with pytest.raises(CourseError) as caught:
         RepeatsConfig(**wrong)
     assert all(word in str(caught.value) for word in [*words, "Remedy:"]), caught.value
+
+
+def test_parts_of_the_circuit_are_held():
+    """Held from the start, matching and looking back are a perfect induction pattern; copying needs no weight."""
+    settings = RepeatsConfig(**TINY.to_dict() | {"n_ctx": 32, "longest": 9})
+    model, (tokens, lengths) = initial(settings), sequences(settings, FRESH, 8)
+    one = lambda parts: clamping.run(model, tokens, parts)  # noqa: E731
+    held = one(("previous", "match"))[1]
+    assert (held.pattern[0, :, 0].diagonal(-1, 1, 2) == 1).all()
+    repeated = sequences(RepeatsConfig(), FRESH, 8)
+    big = initial(RepeatsConfig())
+    _, cache = clamping.run(big, repeated[0], ("previous", "match"))
+    at = torch.arange(32)
+    second = (at > repeated[1][:, None]) & (at <= 2 * repeated[1][:, None])
+    looks = (cache.pattern[1, :, 0] * successors(repeated[0])).sum(-1)[second]
+    assert looks.mean() > 0.9
+    logits, cache = one(("copy",))
+    assert (cache.z[1][:, 0] == 0).all() and (cache.z[1][:, 1] != 0).any()
+    plain = model.unembed(cache.resid[-1])
+    raised = (logits - plain)[0, -1].detach()
+    for token in set(tokens[0].tolist()):
+        weight = cache.pattern[1, 0, 0, -1][tokens[0] == token].sum().item()
+        assert raised[token].item() == pytest.approx(clamping.GAIN * weight)
+    model.zero_grad()
+    one(("previous", "match", "copy"))[0].sum().backward()
+    assert (model.W_Q.grad[:, 0] == 0).all() and (model.W_Q.grad[:, 1] != 0).any()
+    torch.testing.assert_close(one(())[0], model(tokens))
