@@ -5,7 +5,7 @@
     python -m tools.mutants           # all chapters
 
 A mutant is the solution of an exercise with one thing changed: an operator, a comparison, a constant, an index, an end
-of a slice, an argument, a call. One that no property could tell from the solution is listed in
+of a slice, an argument, an entry of a dict, a call. One that no property could tell from the solution is listed in
 `equivalent_mutants.json` with the reason; every other one has to be refused.
 """
 
@@ -152,6 +152,11 @@ def _changes(node: ast.AST) -> list:
                 change(lambda: _become(node, node.func.value))
             elif len(node.args) == 1:
                 change(lambda: _become(node, node.args[0]))
+        case ast.Dict():
+            for i in range(len(node.keys)):
+                change(lambda i=i: (node.keys.pop(i), node.values.pop(i)))
+            if len(node.values) > 1:
+                change(lambda: node.values.__setitem__(slice(2), node.values[1::-1]))
         case ast.IfExp():
             change(lambda: _become(node, node.body))
             change(lambda: _become(node, node.orelse))

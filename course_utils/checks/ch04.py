@@ -139,7 +139,11 @@ def frozen_matrix(answer) -> str:
     here = torch.zeros_like(moved)
     for q in range(P):
         here[q, q] = direct
+    placed = moved + here
+    for h, q, k in itertools.product(range(SMALL.n_heads), range(P), range(P)):
+        placed[q, k] += A[h, q, k] * model.W_pos[k] @ model.W_V[0, h] @ model.W_O[0, h] @ model.W_U
     mistakes = {
+        "The positions are in the values here. Only queries and keys read them.": placed,
         "The direct path is missing.": moved,
         "The heads are missing: this is the direct path alone.": here,
         "The direct path moves nothing: its block is zero unless query and key are the same.": moved + direct,

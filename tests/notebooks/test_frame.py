@@ -11,6 +11,9 @@ CHAPTERS = [path for path in notebooks.chapters() if re.match(r"\d\d_", path.nam
 LEADS = ["What you will learn.", "What you need.", "Time.", "The question.", "In the paper."]
 END = ["Playground", "Exercises", "Quiz", "Take-aways", "Where to read on"]
 DIFFICULTIES = ["easy", "medium", "hard"]
+FIRST_EDITION = [path for path in CHAPTERS if path.stem[:2] in ("01", "02", "03", "04", "05", "06", "07", "08", "10")]
+# What no reader should meet unexplained: at first it is a link to the glossary, or in *italics* and explained there.
+STRANGE = ["prefix[- ]matching", "cross-entropy", "Kullback", "Shapley", "bootstrap", "Wilson", "Pearson"]
 
 
 @pytest.fixture(params=CHAPTERS, ids=lambda path: path.stem, scope="module")
@@ -22,6 +25,19 @@ def cells(request) -> list:
 def text(cells) -> str:
     """The chapter's Markdown, without code."""
     return "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+
+
+def length(cells: list) -> tuple[int, int]:
+    """How many words, and how many lines of code that is not folded, stand before the exercises."""
+    words = lines = 0
+    for cell in cells:
+        if re.search("^## Exercises", cell.source, re.M):
+            break
+        if cell.cell_type == "markdown":
+            words += len(re.sub("<!--.*?-->", "", cell.source, flags=re.S).split())
+        elif not notebooks.FOLDED & set(cell.metadata.get("tags", [])):
+            lines += sum(bool(line.strip()) for line in cell.source.split("\n"))
+    return words, lines
 
 
 def exercises(text: str) -> list[dict]:
@@ -56,6 +72,38 @@ def test_the_end_has_its_parts_in_order(text):
     assert parts[-len(END) :] == END
     ends = dict(zip(parts, re.split(r"^## .+$", text, flags=re.M)[1:], strict=True))
     assert ends["Take-aways"].count("\n* ") >= 3 and ends["Where to read on"].count("\n* ") >= 2
+
+
+def test_the_end_comes_back_to_the_opening(text):
+    [said] = re.findall(r"^\*\*What of the opening can you now explain\?\*\*(.+?)\n\n", text, re.M | re.S)
+    assert 2 <= len(re.findall(r"[.:?](?=\s|$)", said)) <= 5, said
+    assert text.index(said) > text.index("## Take-aways")
+
+
+def test_a_chapter_can_be_read_at_one_sitting(cells):
+    words, lines = length(cells)
+    assert 500 < words <= 3000 and 0 < lines <= 200
+
+
+def test_the_first_nine_chapters_are_shorter_than_they_were():
+    words = sum(length(nbformat.read(path, as_version=4).cells)[0] for path in FIRST_EDITION)
+    assert len(FIRST_EDITION) == 9 and words <= 20_500
+
+
+def test_words_and_lines_are_counted_up_to_the_exercises():
+    v4 = nbformat.v4
+    cells = [v4.new_markdown_cell("# A title\n\n4.2<!-- 02.loss -->"), v4.new_code_cell("a = 1\n\nb = 2")]
+    cells += [v4.new_code_cell("c = 3", metadata={"tags": [tag]}) for tag in ("hide-input", "hide-cell")]
+    cells += [v4.new_markdown_cell("## Exercises\n\nMany words."), v4.new_code_cell("d = 4")]
+    assert length(cells) == (4, 2)
+
+
+@pytest.mark.parametrize("word", STRANGE)
+def test_a_strange_word_is_explained_where_it_comes_first(text, word):
+    prose = re.sub(r"<!--.*?-->|^```.*?^```", "", text, flags=re.S | re.M)
+    if first := re.search(word, prose, re.I):
+        around = [*re.finditer(r"\{term\}`[^`]+`|(?<!\*)\*(?![*\s])[^*]+\*", prose)]
+        assert any(place.start() <= first.start() < place.end() for place in around), prose[first.start() - 80 :][:160]
 
 
 def test_exercises_say_how_hard_and_how_long_and_have_a_folded_hint(text):

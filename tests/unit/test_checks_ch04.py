@@ -54,13 +54,16 @@ def of_the_trained_order(model, tokens, k):
 # --- 4.3 ---
 
 
-def frozen(model, pattern, direct="diagonal", heads=True):
+def frozen(model, pattern, direct="diagonal", heads=True, placed=False):
     P = pattern.shape[-1]
     here = {"diagonal": torch.eye(P), "everywhere": torch.ones(P, P), "none": torch.zeros(P, P)}[direct].double()
     M = torch.einsum("qk,vw->qkvw", here, model.W_E @ model.W_U)
     if heads:
         tables = torch.stack([ov_circuit(model, 0, h).AB for h in range(model.cfg.n_heads)])
         M = M + torch.einsum("hqk,hvw->qkvw", pattern, tables)
+    if placed:
+        carried = model.W_pos[:P] @ model.W_V[0] @ model.W_O[0] @ model.W_U
+        M = M + torch.einsum("hqk,hkw->qkw", pattern, carried)[:, :, None]
     return M
 
 
@@ -172,6 +175,7 @@ MISTAKES = [
     (ch04.frozen_matrix, lambda *given: frozen(*given, direct="none"), "direct path is missing"),
     (ch04.frozen_matrix, lambda *given: frozen(*given, direct="everywhere"), "its block is zero unless"),
     (ch04.frozen_matrix, lambda *given: frozen(*given, heads=False), "heads are missing"),
+    (ch04.frozen_matrix, lambda *given: frozen(*given, placed=True), "Only queries and keys read them"),
     (ch04.frozen_matrix, lambda *given: frozen(*given).transpose(0, 1), "Query and key are swapped"),
     (ch04.frozen_matrix, lambda *given: frozen(*given).transpose(2, 3), "tables are transposed"),
     (ch04.frozen_matrix, lambda *given: frozen(*given)[0], "has shape [7, 11, 11]"),

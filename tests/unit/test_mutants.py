@@ -63,6 +63,12 @@ def test_one_thing_is_changed_at_a_time():
     assert len(set(found.values())) == len(found)
 
 
+def test_a_dict_loses_an_entry_or_has_two_exchanged():
+    found = [text for _, text in mutants.mutants("def f(a, b):\n    return {1: a, b: b}\n\n\ncheck(f)")]
+    for entries in ("{b: b}", "{1: a}", "{1: b, b: a}"):
+        assert f"def f(a, b):\n    return {entries}\ncheck(f)" in found
+
+
 def test_an_endless_mutant_is_refused(monkeypatch):
     monkeypatch.setattr(mutants, "SECONDS", 1)
     path = chapters()[0]
