@@ -143,3 +143,8 @@ def _pip(*arguments) -> None:
     if done.returncode:
         what = f"pip {arguments[0]} failed ({done.stderr.strip()[-300:]})"
         raise CourseError(what, "the student edition needs it", "look at the network and the free disk")
+
+
+if __name__ == "__main__":  # python -m tools.student FOLDER: the wheel alone, as .binder/postBuild has it
+    Path(sys.argv[1]).mkdir(parents=True, exist_ok=True)
+    print(build_wheel(notebooks.ROOT, Path(sys.argv[1])))

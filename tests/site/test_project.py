@@ -51,13 +51,34 @@ def test_derived_files_stand_in_one_table_whose_commands_exist(root):
 
 
 @pytest.mark.parametrize("name", ["test", "site", "release"])
-def test_a_workflow_uses_the_commands_of_the_repository(root, name):
+def test_a_workflow_uses_the_commands_of_the_repository_and_pins_what_it_takes(root, name):
     text = (root / f".github/workflows/{name}.yml").read_text("utf-8")
-    workflow = yaml.safe_load(text)
-    (job,) = workflow["jobs"].values()
-    commands = [step["run"] for step in job["steps"] if "run" in step]
-    assert {"test": ".ci/run", "site": "make book", "release": "make workshop"}[name] in commands
+    jobs = yaml.safe_load(text)["jobs"].values()
+    commands = [step["run"] for job in jobs for step in job.get("steps", []) if "run" in step]
+    assert {"test": ".ci/run", "site": "make workshop", "release": "make workshop"}[name] in commands
     assert not re.search(r"pip install|https?://", text)  # what is installed stands in the Makefile and .ci/run
+    taken = re.findall(r"uses: (?!\./)(.+)", text)
+    assert taken and all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d[\d.]*", each) for each in taken), taken
+
+
+@pytest.mark.parametrize("name, rights", [("site", {"deploy", "student"}), ("release", {"publish"})])
+def test_what_is_published_was_tested_and_built_without_any_right(root, name, rights):
+    workflow = yaml.safe_load((root / f".github/workflows/{name}.yml").read_text("utf-8"))
+    assert workflow["permissions"] == {"contents": "read"}
+    jobs = workflow["jobs"]
+    assert {key for key, job in jobs.items() if "permissions" in job} == rights
+    for key in rights:
+        assert set(jobs[key]["needs"]) == {"test", "build"}
+        assert not any("make" in step.get("run", "") for step in jobs[key]["steps"])
+    assert jobs["test"]["uses"] == "./.github/workflows/test.yml"
+
+
+def test_workflows_can_be_started_by_hand_and_updates_are_proposed(root):
+    for name in ("test", "site"):
+        workflow = yaml.safe_load((root / f".github/workflows/{name}.yml").read_text("utf-8"))
+        assert "workflow_dispatch" in workflow[True]  # which is how YAML reads "on"
+    updates = yaml.safe_load((root / ".github/dependabot.yml").read_text("utf-8"))["updates"]
+    assert {each["package-ecosystem"] for each in updates} == {"github-actions", "pip"}
 
 
 def test_issue_templates_are_forms(root):
@@ -118,8 +139,6 @@ def test_its_package_is_pinned_by_hash_and_is_that_of_the_card(root):
     card = smollm2.load_card()
     assert (name, version, "Apache-2.0") == (card["package"], card["version"], card["license"])
     assert metadata.version(name) == version
-    for place in ("book/workshop/before_class.md", "book/_assets/sphinx_ext/course_site.py"):
-        assert f"%pip install --no-deps {name}=={version}" in (root / place).read_text("utf-8"), place
 
 
 def unmet() -> Iterator[tuple[str, str]]:
