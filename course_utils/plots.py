@@ -1,5 +1,6 @@
 """The figures' one style: colour-blind safe, labelled, on a light ground that reads in light and dark pages."""
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
@@ -10,54 +11,98 @@ from cycler import cycler
 from IPython import get_ipython
 from matplotlib.axes import Axes
 from matplotlib.backends import BackendFilter, backend_registry
+from matplotlib.colors import ListedColormap, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyBboxPatch
+from matplotlib_inline.backend_inline import set_matplotlib_formats
 
+from course_utils import colours
 from course_utils.checked import FILLED, FINITE, along, check, checked, numbers, within
 from course_utils.errors import CourseError
+from course_utils.roles import LEAST
 
 Count = Annotated[int, within(1)]
 Names = Sequence[str]
 
-# Okabe and Ito's palette, which readers with any colour vision can tell apart, in the order in which we use it.
-BLUE, ORANGE, GREEN, PURPLE, SKY, RED, YELLOW, BLACK = (
-    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#222222",
-)  # fmt: skip
-SEQUENTIAL, DIVERGING = "viridis", "RdBu_r"
-# What means the same has one colour, in still figures as in theme.css (--ex-induction, --ex-previous).
-ROLE_COLOURS = {"induction": RED, "previous": GREEN}
-MODEL_COLOURS = {"zero-layer": ORANGE, "one-layer": GREEN, "two-layer": BLUE}
+BLUE, ORANGE, GREEN, PURPLE, SKY, RED, YELLOW, BLACK = map(
+    colours.light, ("blue", "amber", "green", "purple", "sky", "orange", "yellow", "ink")
+)
+ROLE_COLOURS = {role: colours.light(role) for role in LEAST}
+KIND_COLOURS = {kind: colours.light(kind) for kind in "QKV"}
+MODEL_COLOURS = {f"{layers}-layer": colours.light(f"{layers}-layer") for layers in ("zero", "one", "two")}
+
+
+def ramp(low: str | None, high: str) -> ListedColormap:
+    """From the page's own ground to a colour; with `low` from that one through the ground.
+
+    The ground shines through: it is right on a light and on a dark page.
+    """
+    steps = np.linspace(0 if low is None else -1, 1, 256)
+    shades = [to_rgba(high if step > 0 else low or high, abs(step)) for step in steps]
+    return ListedColormap(shades).with_extremes(bad=to_rgba("#808080", 0.2))
+
+
+RAMPS = {"ground to blue": ramp(None, BLUE), "blue to red": ramp(BLUE, colours.light("red"))}
+RAMPS |= {f"ground to {role}": ramp(None, colour) for role, colour in ROLE_COLOURS.items()}
+for name in RAMPS.keys() - set(matplotlib.colormaps):
+    matplotlib.colormaps.register(RAMPS[name], name=name)
+SEQUENTIAL, DIVERGING = list(RAMPS)[:2]
+WIDEST = 7  # inches: as wide as the text, so that no word in a picture is smaller than it was drawn
+MANY = 2000  # points: so many are drawn as a raster within their picture
+SMALL = 8.5  # points, the smallest words: 11 pixels on the page
 
 
 def use_style() -> None:
     """Set the style for all figures that follow, and show them in the notebook.
 
     MPLBACKEND=Agg and its like in the environment, meant for programs that write files, would show none of them.
+    COURSE_PICTURES=svg, as the site's build has it, draws lines and words, which take the page's colours and typeface.
     """
-    writes_files = backend_registry.list_builtin(BackendFilter.NON_INTERACTIVE)
-    if hasattr(get_ipython(), "kernel") and matplotlib.get_backend().lower() in writes_files:
-        get_ipython().run_line_magic("matplotlib", "inline")
+    form = os.environ.get("COURSE_PICTURES", "retina")
+    shell = get_ipython()
+    if hasattr(shell, "kernel"):
+        if matplotlib.get_backend().lower() in backend_registry.list_builtin(BackendFilter.NON_INTERACTIVE):
+            shell.run_line_magic("matplotlib", "inline")
+        set_matplotlib_formats(form)
     plt.rcParams.update(
         {
             "axes.prop_cycle": cycler(color=[BLUE, ORANGE, GREEN, PURPLE, SKY, RED, BLACK]),
-            "figure.figsize": (7.2, 3.6),
-            "figure.dpi": 110,
+            "figure.figsize": (7, 3.6),
+            "figure.hooks": ["course_utils.plots:fit_page"],
+            "figure.dpi": 160 if form == "svg" else 110,  # there, of its rasters
             "figure.facecolor": "white",
             "figure.constrained_layout.use": True,
             "axes.spines.top": False,
             "axes.spines.right": False,
             "axes.grid": True,
             "axes.axisbelow": True,
-            "grid.color": "#E5E5E5",
+            "axes.edgecolor": BLACK,
+            "axes.labelcolor": BLACK,
             "axes.titlesize": 11,
             "axes.titlelocation": "left",
             "axes.labelsize": 10,
             "font.size": 10,
             "font.family": ["DejaVu Sans"],
-            "legend.frameon": False,
+            "grid.color": "#E5E5E5",
             "image.cmap": SEQUENTIAL,
+            "image.interpolation": "none",
+            "legend.frameon": False,
+            "savefig.pad_inches": 0.04,
+            "svg.fonttype": "none",
+            "svg.hashsalt": "course",
+            "text.color": BLACK,
+            "xtick.color": BLACK,
+            "xtick.labelsize": 9,
+            "ytick.color": BLACK,
+            "ytick.labelsize": 9,
         }
     )
+
+
+def fit_page(figure: Figure) -> None:
+    """Keep a new figure as narrow as the text: a wider one would be made smaller there, with its words."""
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(min(width, WIDEST), height)
 
 
 def titled(values):
@@ -77,12 +122,12 @@ def heatmap(
 ) -> Figure:
     """A table of numbers as colours, one row per name in `rows`; `centred` puts zero in mid-scale."""
     if ax is None:
-        _, ax = plt.subplots(figsize=(1.8 + 0.34 * len(columns), 1.6 + 0.17 * len(rows)))
+        _, ax = plt.subplots(figsize=(1.8 + 0.34 * len(columns), 1.6 + 0.18 * len(rows)))
     limit = np.abs(values).max()
     scale = {"cmap": DIVERGING, "vmin": -limit, "vmax": limit} if centred else {"cmap": SEQUENTIAL}
-    image = ax.imshow(values, aspect="auto", interpolation="nearest", **scale)
-    ax.set_xticks(range(len(columns)), columns, rotation=90, fontfamily="monospace", fontsize=8)
-    ax.set_yticks(range(len(rows)), rows, fontsize=7)
+    image = ax.imshow(values, aspect="auto", **scale)
+    ax.set_xticks(range(len(columns)), columns, rotation=90, fontfamily="monospace", fontsize=SMALL)
+    ax.set_yticks(range(len(rows)), rows, fontsize=SMALL)
     ax.grid(False)
     ax.figure.colorbar(image, ax=ax, label=label, pad=0.01)
     return ax.figure
@@ -96,14 +141,13 @@ def tables(
     finite = np.concatenate([table[np.isfinite(table)] for table in values.values()])
     if not finite.size:
         raise CourseError("tables without a finite number", "there is nothing to draw", "look at how they were made")
-    colours = plt.get_cmap(SEQUENTIAL).with_extremes(bad="#CCCCCC")
-    size = 1.2 + 0.2 * len(names)
+    size = min(1.2 + 0.2 * len(names), WIDEST / len(values))
     fig, axes = plt.subplots(1, len(values), figsize=(size * len(values), size), sharey=True)
     for ax, (title, table) in zip(np.atleast_1d(axes), values.items(), strict=True):
         shown = np.ma.masked_invalid(table)
-        image = ax.imshow(shown, cmap=colours, vmin=finite.min(), vmax=finite.max(), interpolation="nearest")
-        ax.set_xticks(range(len(names)), names, rotation=90, fontfamily="monospace", fontsize=8)
-        ax.set_yticks(range(len(names)), names, fontfamily="monospace", fontsize=8)
+        image = ax.imshow(shown, vmin=finite.min(), vmax=finite.max())
+        ax.set_xticks(range(len(names)), names, rotation=90, fontfamily="monospace", fontsize=SMALL)
+        ax.set_yticks(range(len(names)), names, fontfamily="monospace", fontsize=SMALL)
         ax.set(title=title, xlabel="next token")
         ax.grid(False)
     np.atleast_1d(axes)[0].set_ylabel("present token")
@@ -122,22 +166,27 @@ def attention(
 ) -> Figure:
     """Patterns [query, key] by title, side by side on one colour scale; `names`, the tokens, name rows and columns."""
     top = top or max(np.nanmax(pattern) for pattern in patterns.values())
-    columns, size = min(columns, len(patterns)), 1.9 if names is None else 0.9 + 0.17 * len(names)
-    size = min(size, 9 / columns)  # wider than the page, and its words would shrink
+    least, beside = (1.5, 0.7) if names is None else (0.14 * len(names), 1.6)  # inches
+    columns = min(columns, len(patterns), max(1, int((WIDEST - beside) / least)))
+    size = max(least, min(2.1 if names is None else 0.2 * len(names), (WIDEST - beside) / columns))
     rows = -(-len(patterns) // columns)
     figure, axes = plt.subplots(
-        rows, columns, figsize=(size * columns + 0.7, size * rows), sharex=True, sharey=True, squeeze=False
+        rows,
+        columns,
+        figsize=(size * columns + beside, size * rows + beside / 2),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
     )
-    colours = plt.get_cmap(SEQUENTIAL).with_extremes(bad="#DDDDDD")
     for ax, (title, pattern) in zip(axes.flat, patterns.items(), strict=False):
         later = np.triu(np.ones_like(pattern, dtype=bool), 1)  # a key after its query: nothing to see there
         shown = np.ma.masked_where(later | ~np.isfinite(pattern), pattern)
-        image = ax.imshow(shown, cmap=colours, vmin=0, vmax=top, interpolation="nearest")
+        image = ax.imshow(shown, vmin=0, vmax=top)
         ax.set_title(title, fontsize=9)
         ax.grid(False)
         if names is not None:
-            ax.set_xticks(range(len(names)), names, rotation=90, fontfamily="monospace", fontsize=8)
-            ax.set_yticks(range(len(names)), names, fontfamily="monospace", fontsize=8)
+            ax.set_xticks(range(len(names)), names, rotation=90, fontfamily="monospace", fontsize=SMALL)
+            ax.set_yticks(range(len(names)), names, fontfamily="monospace", fontsize=SMALL)
     for ax in axes.flat[len(patterns) :]:
         ax.axis("off")
     figure.supxlabel("key: the position looked at", fontsize=10)
@@ -162,18 +211,20 @@ def token_table(
     widest = [max(len(token) for row in tokens for token in row) for tokens, _ in groups.values()]
     counts = [len(tokens[0]) for tokens, _ in groups.values()]
     ratios = [count * (wide + 2) for count, wide in zip(counts, widest, strict=True)]
-    figure, axes = plt.subplots(
-        1, len(groups), figsize=(min(11, 1.6 + 0.085 * sum(ratios)), 0.75 + 0.27 * len(rows)), sharey=True,
-        squeeze=False, width_ratios=ratios,
-    )  # fmt: skip
-    for ax, (title, (tokens, values)) in zip(axes[0], groups.items(), strict=True):
+    height, letter, beside = 0.75 + 0.27 * len(rows), 0.076, 1.6  # inches
+    if beside + letter * sum(ratios) <= WIDEST:
+        shape, sizes = (1, len(groups)), {"width_ratios": ratios}
+        size = beside + letter * sum(ratios), height
+    else:
+        shape, sizes, size = (len(groups), 1), {}, (beside + letter * max(ratios), height * len(groups))
+    figure, axes = plt.subplots(*shape, figsize=size, sharey=True, squeeze=False, **sizes)
+    for ax, (title, (tokens, values)) in zip(axes.flat, groups.items(), strict=True):
         shade = np.clip(values, 0, None)
         shade = shade / max(shade.max(), 1e-12)
-        ax.imshow(0.75 * shade, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+        ax.imshow(0.6 * shade, vmin=0, vmax=1, aspect="auto")  # a word stays legible on the darkest
         for y, row in enumerate(tokens):
             for x, token in enumerate(row):
-                colour = "white" if shade[y, x] > 0.75 else BLACK
-                ax.text(x, y, token, ha="center", va="center", fontfamily="monospace", fontsize=8, color=colour)
+                ax.text(x, y, token, ha="center", va="center", fontfamily="monospace", fontsize=SMALL)
         ax.set_title(title, fontsize=10)
         ax.set_xticks([])
         ax.set_yticks(range(len(rows)), rows, fontfamily="monospace", fontsize=9)
@@ -202,18 +253,22 @@ def complex_plane(
     radius = lambda values: np.clip(np.log10(np.abs(values) / largest + 1e-30) + decades, 0, None)  # noqa: E731
     columns = min(columns, len(eigenvalues))
     rows = -(-len(eigenvalues) // columns)
+    points = sum(map(len, [*eigenvalues.values(), *(baseline or {}).values()]))
     figure, axes = plt.subplots(
-        rows, columns, figsize=(2 * columns, 2.25 * rows), squeeze=False, subplot_kw={"projection": "polar"}
+        rows, columns, figsize=(1.75 * columns, 2.05 * rows), squeeze=False, subplot_kw={"projection": "polar"}
     )
     for ax, (title, values) in zip(axes.flat, eigenvalues.items(), strict=False):
         if baseline is not None:
             grey = baseline[title]
-            ax.plot(np.angle(grey), radius(grey), ".", color="#9A9A9A", markersize=3, label="random weights")
+            ax.plot(
+                np.angle(grey), radius(grey), ".", color="#9A9A9A", markersize=3, label="random weights",
+                rasterized=points > MANY,
+            )  # fmt: skip
         ax.plot(np.angle(values), radius(values), "o", color=BLUE, markersize=3.5, alpha=0.8, label="trained")
         ax.set_title(title, fontsize=9, loc="center", pad=10)
         ax.set_ylim(0, decades + 0.2)
         ax.set_yticks(range(decades + 1), [])
-        ax.set_xticks(np.deg2rad([0, 90, 180, 270]), ["+", "i", "−", "−i"], fontsize=8)
+        ax.set_xticks(np.deg2rad([0, 90, 180, 270]), ["+", "i", "−", "−i"], fontsize=SMALL)
         ax.tick_params(pad=-2)
     for ax in axes.flat[len(eigenvalues) :]:
         ax.axis("off")
@@ -230,7 +285,7 @@ def histogram(
     *,
     xlabel: str,
     ylabel: str = "number of heads",
-    colours: Mapping | None = None,
+    palette: Mapping | None = None,
 ) -> Figure:
     """Histograms by name on one axis. A name with more values than the first has its counts scaled to the first's."""
     values = {name: these.ravel() for name, these in values.items()}
@@ -238,7 +293,7 @@ def histogram(
     figure, ax = plt.subplots()
     first = len(next(iter(values.values())))
     for number, (name, these) in enumerate(values.items()):
-        colour = (colours or {}).get(name, BLUE if number == 0 else "#8A8A8A")
+        colour = (palette or {}).get(name, BLUE if number == 0 else "#8A8A8A")
         style = {"alpha": 0.85} if number == 0 else {"histtype": "step", "lw": 2}
         scale = first / len(these)
         ax.hist(these, bins, weights=np.full(len(these), scale), color=colour, label=name, **style)
@@ -262,8 +317,8 @@ def architecture(n_heads: Count) -> Figure:
         box(ax, read + 1.05, 2.3, heads, width=1.15, height=1.3)
         arrow(ax, (read, 0.98), (read + 0.45, 2.3), ORANGE, "angle,angleA=90,angleB=0,rad=10")
         arrow(ax, (read + 1.65, 2.3), (add, 1.1), GREEN, "angle,angleA=0,angleB=90,rad=10")
-        ax.text(read - 0.08, 1.6, "read", color="#8A5F00", ha="right", va="center")
-        ax.text(add + 0.08, 1.6, "add", color="#00694D", va="center")
+        ax.text(read - 0.08, 1.6, "read", color=ORANGE, ha="right", va="center", fontsize=9)
+        ax.text(add + 0.08, 1.6, "add", color=GREEN, va="center", fontsize=9)
         ax.add_patch(Circle((add, 0.9), 0.19, facecolor="white", edgecolor=BLACK, zorder=3))
         ax.text(add, 0.89, "+", ha="center", va="center", fontsize=13, zorder=4)
     ax.text(5.35, 3.35, "positions $W_{pos}$: into queries and keys only", ha="center", color="#555555")
@@ -295,7 +350,7 @@ def virtual_weights() -> Figure:
         arrow(ax, (a, 1.86), (b, 1.86), PURPLE, f"arc3,rad={-2 * (top - 1.86) / (b - a)}", ls=(0, (4, 2)))
         name = (start + end).replace("$$", "\\,")
         background = {"facecolor": "white", "edgecolor": "none", "pad": 1}
-        ax.text((a + b) / 2, top, name, ha="center", va="center", color="#8C4A6F", bbox=background)
+        ax.text((a + b) / 2, top, name, ha="center", va="center", color=PURPLE, bbox=background)
     return fig
 
 

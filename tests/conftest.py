@@ -47,8 +47,23 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def course_site():
     """The site's Sphinx extension, which knows from which files a site is built."""
-    path = ROOT / "book/_assets/sphinx_ext/course_site.py"
-    spec = importlib.util.spec_from_file_location("course_site", path)
+    return extension("course_site")
+
+
+@pytest.fixture(scope="session")
+def course_pictures():
+    """The site's Sphinx extension that puts pictures into pages."""
+    return extension("course_pictures")
+
+
+@pytest.fixture(scope="session")
+def course_heads():
+    """The site's Sphinx extension that marks names of heads."""
+    return extension("course_heads")
+
+
+def extension(name: str):
+    spec = importlib.util.spec_from_file_location(name, ROOT / f"book/_assets/sphinx_ext/{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

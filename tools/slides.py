@@ -11,28 +11,25 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import unquote
 
+from course_utils import colours
 from course_utils.errors import CourseError
 from tools import notebooks, plain, plans, polls
 
 ASSETS, FONTS = "book/_assets/slides", "book/_assets/static/vendor/fonts"
 TITLE = "How small transformers compute"
+FIGURE = re.compile(r'<figure [^>]*\bid="(fig-[\w-]+)">(?:(?!</figure>).)*?(<svg .*?</svg>)', re.S)
 PICTURE = r"!\[\]\((fig-[\w-]+)\)"
 
 
 def build(out: Path, site: Path, root: Path = notebooks.ROOT) -> None:
-    """Write a file for each deck, a page that lists them, the figures that they show, and what they need to run."""
+    """Write a file for each deck, a page that lists them, and what they need to run."""
     shutil.copytree(root / ASSETS, out, dirs_exist_ok=True, ignore=shutil.ignore_patterns("deck.html"))
-    (out / "figures").mkdir(exist_ok=True)
     shutil.copytree(root / FONTS, out / "vendor/fonts", dirs_exist_ok=True)
     decks = {plan.key: (f"{plan.day}: {plan.title}", list(of_plan(plan, root))) for plan in plans.read(root).values()}
     decks["polls"] = ("Polls: every question of the quizzes, to vote on with cards", list(polls.slides()))
     wanted = set(re.findall(PICTURE, "".join(text for _, slides in decks.values() for text in slides)))
-    pictures = {}
-    for name, (picture, alt) in figures(site, wanted).items():
-        shutil.copyfile(picture, out / "figures" / f"{name}{picture.suffix}")
-        pictures[name] = f'<img src="figures/{name}{picture.suffix}" alt="{html.escape(alt)}">'
+    pictures = figures(site, wanted)
     page = (root / ASSETS / "deck.html").read_text("utf-8")
     for key, (title, slides) in decks.items():
         text = page.replace("{slides}", "\n".join(_slide(text, pictures) for text in slides))
@@ -99,19 +96,23 @@ def exercise(each, page: Path, plan: plans.Plan, book: plain.Book) -> str:
     )
 
 
-def figures(site: Path, names: set[str]) -> dict[str, tuple[Path, str]]:
-    """Of each figure of the site, by name: the picture's file and its alternative text."""
-    from bs4 import BeautifulSoup, SoupStrainer
-
+def figures(site: Path, names: set[str]) -> dict[str, str]:
+    """Of each figure of the site, by name: the picture's markup, with ids of its own, in the colours of light pages."""
     found = {}
     for page in sorted((site / "book").glob("*.html")):
-        for figure in BeautifulSoup(page.read_text("utf-8"), "html.parser", parse_only=SoupStrainer("figure")):
-            image = figure.find("img")
-            if image and figure.get("id") in names:
-                found[figure["id"]] = ((page.parent / unquote(image["src"])).resolve(), image["alt"])
+        for name, picture in FIGURE.findall(page.read_text("utf-8")):
+            if name in names:
+                own = re.sub(r"\bpicture-\d+-", f"{name}-", re.sub(r' style="width: [^"]+"', "", picture))
+                found[name] = re.sub(r"var\(--([\w-]+)\)", lambda variable: _of_slides(variable[1]), own)
     if missing := sorted(names - set(found)):
         raise CourseError(f"{', '.join(missing)}", "no page of the site has a figure of this name", "mend slides.md")
     return found
+
+
+def _of_slides(variable: str) -> str:
+    """What a variable of the site stands for here."""
+    fonts = {"course-sans": "Inter, sans-serif", "course-mono": "ui-monospace, monospace"}
+    return fonts.get(variable) or colours.light(variable.removeprefix("ex-"))
 
 
 def _slide(text: str, pictures: dict[str, str]) -> str:

@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 import numpy as np
 import torch
 
+from course_utils import colours
 from course_utils.checked import FILLED, FINITE, Made, Rule, check, checked, numbers
 from course_utils.checkpoints import load_model
 from course_utils.config import Model, Tokens
@@ -82,7 +83,7 @@ class Explorable:
 
     @property
     def style(self) -> str:
-        return _file("theme.css") + _file(f"{self.name}.css")
+        return colours.style() + _file("theme.css") + _file(f"{self.name}.css")
 
     def _json(self) -> str:
         # Only ASCII, and no "<": no text in the data can end the script that holds it.

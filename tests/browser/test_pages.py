@@ -128,7 +128,7 @@ MEASURES = """() => {
     const page = document.querySelector('.bd-article');
     const cut = pre => pre.scrollWidth > pre.clientWidth + 1;
     const top = each => each.getBoundingClientRect().top + scrollY;
-    const first = [...document.querySelectorAll('.bd-article :is(.course-explorable, .cell_output img)')][0];
+    const first = [...document.querySelectorAll('.bd-article :is(.course-explorable, .course-picture)')][0];
     return {
         code: code.reduce((sum, each) => sum + each.offsetHeight, 0) / page.offsetHeight,
         narrow: code.filter(each => each.offsetWidth < 740).length,

@@ -140,7 +140,7 @@ def test_slides_ask_no_other_host_and_are_accessible_and_fit(talk, visit, deck):
           const slide = Reveal.getCurrentSlide();
           const shown = [...slide.children].filter(part => !part.matches('aside')).at(-1);
           return {title: slide.innerText.split('\\n')[0], end: shown.offsetTop + shown.offsetHeight,
-                  wide: slide.scrollWidth, blank: [...slide.querySelectorAll('img')].some(i => !i.naturalWidth)};
+                  wide: slide.scrollWidth, blank: [...slide.querySelectorAll('figure svg')].some(i => !i.clientWidth)};
         }""")
         assert measured["end"] <= 720 and measured["wide"] <= 1280 and not measured["blank"], measured
         if deck == "half_day" or number < 5:
@@ -187,5 +187,5 @@ def test_the_site_in_one_file_opens_from_a_folder(site, visit, tmp_path):
     page.wait_for_url("**/book/intro.html")
     page.get_by_role("link", name="Induction heads", exact=False).first.click()
     page.wait_for_url("**/07_induction_heads.html")
-    assert page.locator("main img").count() >= 5
+    assert page.locator("main svg.course-picture").count() >= 5
     assert (visited.outside, visited.errors) == ([], [])

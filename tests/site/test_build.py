@@ -29,6 +29,7 @@ class SmallBook:
         self.write("book/references.bib", "")
         self.write("book/intro.md", "# A small book\n\n[On](01_small.ipynb)\n")
         self.write("course_utils/__init__.py", "")
+        shutil.copy(root / "course_utils/colours.py", folder / "course_utils")
         self.write("course_utils/word.py", "WORD = 'one'\n")
 
     def write(self, name: str, text: str) -> None:

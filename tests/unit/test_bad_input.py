@@ -48,6 +48,8 @@ UNDECLARED = {
     "playground.playground": "by hand, in test_playground.py",
     "figures.quiz.quiz": "by hand, in test_quiz.py: the quizzes that there are",
     "plots.titled": "makes a declaration",
+    "colours.light": "a name of ours", "colours.variable": "read from a picture",
+    "plots.ramp": "colours of ours", "plots.fit_page": "a hook of matplotlib's",
     "plots.box": "a part of our drawings", "plots.arrow": "a part of our drawings",
     "skip_trigrams.pair": "the step that per_source and largest share",
     "factored.FactoredMatrix.take": "by hand: numbers of rows that this matrix has",

@@ -13,7 +13,7 @@ matplotlib.use("agg")
 import matplotlib.pyplot as plt  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
-from course_utils import plots  # noqa: E402
+from course_utils import colours, plots  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +86,11 @@ def test_a_table_of_tokens_shows_every_token_legibly():
         assert [[cells[x, y].get_text() for x in range(2)] for y in range(2)] == tokens
         image = ax.images[0]
         for (x, y), text in cells.items():
-            assert contrast(image.cmap(image.norm(image.get_array()[y, x])), text.get_color()) >= 4.5
+            *shade, opaque = image.cmap(image.norm(image.get_array()[y, x]))
+            assert text.get_color() == plots.BLACK  # on the site, the page's ink
+            for ground, ink in zip(*(colours.COLOURS[name] for name in ("ground", "ink")), strict=True):
+                seen = opaque * np.array(shade) + (1 - opaque) * np.array(matplotlib.colors.to_rgb(ground))
+                assert contrast(seen, ink) >= 4.5
     assert {"import", "·def", "source", "attended from", "makes likelier"} <= set(words(figure))
 
 

@@ -50,6 +50,7 @@ USED_BY_SITE = (*USED_BY_CELLS, "book", "tools", "_config.yml", "_toc.yml")
 DIGEST_FILE = "source_digest.txt"
 # What the kernels of a build find in their environment: pictures are drawn into the page.
 KERNELS = {"MPLBACKEND": "module://matplotlib_inline.backend_inline", "COURSE_CLAIMS": "strict"}
+KERNELS |= {"COURSE_PICTURES": "svg"}
 # What systems, editors and Python leave lying about, and text that is for training only; nobody tracks it.
 LEFT_OUT = [".*", "__pycache__", "*.py[co]", "*~", "#*#", "*.orig", "*.rej", "*.bak", "*.partial", "*.fresh.json"]
 LEFT_OUT += ["Thumbs.db", "desktop.ini", "Icon\r"]

@@ -66,6 +66,29 @@
   window.addEventListener("hashchange", openTarget);
   openTarget();
 
+  // A head that the text names is lit in the nearest picture that names it, while it is pointed at or has the focus.
+  const lit = "course-lit";
+  const light = ({ dataset }, middle) => {
+    const named = new RegExp(`(^|[^\\d.])${dataset.head.replace(".", "\\.")}(?!\\d)`);
+    const names = (picture) => [...picture.querySelectorAll("text")].filter((text) => named.test(text.textContent));
+    const far = (picture) => Math.abs(picture.getBoundingClientRect().top + picture.clientHeight / 2 - middle);
+    const [nearest] = [...document.querySelectorAll(".bd-article .course-picture")]
+      .filter((picture) => names(picture).length)
+      .sort((one, other) => far(one) - far(other));
+    for (const text of nearest ? names(nearest) : []) {
+      text.classList.add(lit);
+      text.dataset.role = dataset.role;
+    }
+  };
+  const darken = () => {
+    for (const text of document.querySelectorAll(`text.${lit}`)) text.classList.remove(lit);
+  };
+  for (const head of document.querySelectorAll(".course-head")) {
+    for (const begins of ["pointerenter", "focus"])
+      head.addEventListener(begins, () => light(head, head.getBoundingClientRect().top));
+    for (const ends of ["pointerleave", "blur"]) head.addEventListener(ends, darken);
+  }
+
   // An arrow that unfolds a part of the contents has no words of its own.
   for (const arrow of document.querySelectorAll("nav summary:has(> .toctree-toggle)")) {
     arrow.ariaLabel = `Pages below ${arrow.closest("li").querySelector("a").textContent.trim()}`;
@@ -122,7 +145,7 @@
 
   // What scrolls sideways must be reachable by keyboard; what does not must not be a stop on the way.
   const WIDE =
-    "mjx-container[display], .bd-article table, .bd-article pre, div.math, .cell_output > .output, .course-wide";
+    "mjx-container[display], .bd-article table, .bd-article pre, div.math, .cell_output > .output, .course-drawn";
   const markWide = () => {
     asCards();
     for (const element of document.querySelectorAll(WIDE)) {
@@ -139,16 +162,6 @@
     waiting = requestAnimationFrame(markWide);
   };
   window.addEventListener("load", () => {
-    // On a telephone a wide picture keeps a legible size and scrolls (course.css).
-    for (const image of document.querySelectorAll(".bd-article :is(figure, .cell_output) > img")) {
-      if (image.naturalWidth <= 1.6 * image.naturalHeight) continue;
-      if (!image.parentElement.matches("figure")) {
-        const figure = document.createElement("figure"); // what scrolls and has a stop for the keyboard is a thing
-        image.replaceWith(figure);
-        figure.append(image);
-      }
-      image.parentElement.classList.add("course-wide");
-    }
     markSoon();
     window.MathJax?.startup?.promise?.then(markSoon);
   });

@@ -1,0 +1,80 @@
+"""Pictures that cells have drawn stand in the pages as lines and words, and take the page's colours and typeface."""
+
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import site_scan
+from docutils import nodes
+from sphinx.errors import ExtensionError
+
+from course_utils import roles
+
+ALT = 'A line & "two" <points>'
+SMALL = """<?xml version="1.0"?><svg xmlns:xlink="http://www.w3.org/1999/xlink" width="720pt" height="72pt"
+viewBox="0 0 720 72" xmlns="http://www.w3.org/2000/svg" version="1.1"><metadata><date/></metadata>
+<defs><style type="text/css">*{stroke-linejoin: round}</style></defs>
+<g id="figure_1"><g id="patch_1"><path d="M 0 72 L 1.23456 72 z" style="fill: #ffffff"/></g>
+<defs><path id="m1" d="M 0 0" style="stroke: #d55e00"/><clipPath id="p1"><rect x="0"/></clipPath></defs>
+<g id="head-1.6" clip-path="url(#p1)"><use xlink:href="#m1" style="fill: #808080"/></g>
+<text style="font-size: 9px; font-family: 'DejaVu Sans'; text-anchor: middle; fill: #d55e00">a</text></g></svg>"""
+
+
+def test_a_picture_is_put_into_the_page(course_pictures):
+    text = course_pictures.inline(SMALL, ALT, "picture-7")
+    assert 'role="img"' in text and 'aria-label="A line &amp; &quot;two&quot; &lt;points&gt;"' in text
+    assert re.findall(r' id="([^"]+)"', text) == ["picture-7-m1", "picture-7-p1"], "only what is referred to"
+    assert 'href="#picture-7-m1"' in text and 'clip-path="url(#picture-7-p1)"' in text
+    assert 'data-head="1.6"' in text and "M 0 72 L 1.23 72 z" in text
+    assert not re.search("xlink|metadata|<style|DejaVu|#[0-9a-f]{6}", text)
+    assert "font-family: var(--course-sans)" in text and "fill: var(--ex-ground)" in text
+    assert "fill: color-mix(in srgb, var(--ex-orange) 70%, var(--ex-ink))" in text, "words are darker than lines"
+    assert "stroke: var(--ex-orange)" in text and "width: 960px; min-width: 880px" in text  # 9 points are 12 pixels
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "says"),
+    [("#808080", "#123456", "colour #123456"), ("M 0 0", "M 0 0" + " L 1 1" * 30_000, "rasterized=True")],
+)
+def test_a_picture_with_a_colour_of_its_own_or_too_heavy_ends_the_build(course_pictures, tmp_path, was, becomes, says):
+    (tmp_path / "jupyter_execute").mkdir()
+    (tmp_path / "jupyter_execute/1.svg").write_text(SMALL.replace(was, becomes))
+    image = nodes.image(uri="jupyter_execute/1.svg", alt=ALT)
+    app = SimpleNamespace(srcdir=tmp_path, builder=SimpleNamespace(format="html"))
+    with pytest.raises(ExtensionError, match=f"book/01_one: .*{re.escape(says)}"):
+        course_pictures.put_into_page(app, nodes.container("", image), "book/01_one")
+
+
+def test_names_of_heads_carry_the_role_that_the_card_gives_them(course_heads):
+    [induction, *_], [previous, *_] = (roles.heads_of("two-layer", role) for role in ("induction", "previous"))
+    one, other = ("{}.{}".format(*head) for head in (induction, previous))
+    parts = course_heads.marked(f"Heads {one} and {other}, not head 0.0; a loss of {one} nats.")
+    assert [part.astext() for part in parts if isinstance(part, nodes.Text)] == [
+        "Heads ", " and ", f", not head 0.0; a loss of {one} nats.",
+    ]  # fmt: skip
+    assert f'data-head="{one}" data-role="induction">{one}<' in parts[1].astext()
+    assert f'data-head="{other}" data-role="previous">{other}<' in parts[3].astext()
+    assert course_heads.marked("no head 0.0 here") == course_heads.marked("0.8 nats") == []
+
+
+def test_no_chapter_shows_a_raster_that_is_not_within_a_picture(site):
+    images = {image["src"] for _, soup in site_scan.pages(site) for image in soup.select("article img")}
+    assert {Path(src).suffix for src in images} == {".svg"}
+
+
+def test_every_picture_can_be_read_in_the_column_of_the_text(site, course_pictures):
+    pictures = [(path, each) for path, soup in site_scan.pages(site) for each in soup.select("svg.course-picture")]
+    assert len(pictures) >= 60
+    for path, picture in pictures:
+        least = int(re.search(r"min-width: (\d+)px", picture["style"])[1])
+        assert least <= 680, (path.name, picture["aria-label"])
+        assert picture["role"] == "img" and len(picture["aria-label"]) >= site_scan.SHORTEST_ALT
+        assert len(str(picture)) <= 1.05 * course_pictures.HEAVIEST
+
+
+def test_no_page_has_an_id_twice(site):
+    for path, soup in site_scan.pages(site):
+        ids = [tag["id"] for tag in soup.select("svg.course-picture [id]")]
+        everything = [tag["id"] for tag in soup.find_all(id=True)]
+        assert len(set(ids)) == len(ids) and not [id for id in ids if everything.count(id) > 1], path.name
