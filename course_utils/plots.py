@@ -267,7 +267,7 @@ def complex_plane(
         ax.plot(np.angle(values), radius(values), "o", color=BLUE, markersize=3.5, alpha=0.8, label="trained")
         ax.set_title(title, fontsize=9, loc="center", pad=10)
         ax.set_ylim(0, decades + 0.2)
-        ax.set_yticks(range(decades + 1), [])
+        ax.set_yticks(range(1, decades + 1), [])
         ax.set_xticks(np.deg2rad([0, 90, 180, 270]), ["+", "i", "−", "−i"], fontsize=SMALL)
         ax.tick_params(pad=-2)
     for ax in axes.flat[len(eigenvalues) :]:

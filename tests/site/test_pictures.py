@@ -26,7 +26,7 @@ def test_a_picture_is_put_into_the_page(course_pictures):
     assert 'role="img"' in text and 'aria-label="A line &amp; &quot;two&quot; &lt;points&gt;"' in text
     assert re.findall(r' id="([^"]+)"', text) == ["picture-7-m1", "picture-7-p1"], "only what is referred to"
     assert 'href="#picture-7-m1"' in text and 'clip-path="url(#picture-7-p1)"' in text
-    assert 'data-head="1.6"' in text and "M 0 72 L 1.23 72 z" in text
+    assert 'data-head="1.6"' in text and "M 0 72 L 1.2 72 z" in text
     assert not re.search("xlink|metadata|<style|DejaVu|#[0-9a-f]{6}", text)
     assert "font-family: var(--course-sans)" in text and "fill: var(--ex-ground)" in text
     assert "fill: color-mix(in srgb, var(--ex-orange) 70%, var(--ex-ink))" in text, "words are darker than lines"

@@ -43,8 +43,9 @@ def inline(svg: str, alt: str, name: str) -> str:
             element.set("data-head", head[1])
         if address := element.attrib.pop(f"{{{XLINK}}}href", None):
             element.set("href", f"#{name}-{address[1:]}" if address.startswith("#") else address)
+        digits = 2 if "id" in element.attrib else 1  # a mark is small, and drawn many times
         for place in {"d", "x", "y"} & set(element.attrib):
-            element.set(place, " ".join(re.sub(r"(\.\d\d)\d+", r"\1", element.get(place)).split()))
+            element.set(place, " ".join(re.sub(rf"(\.\d{{{digits}}})\d+", r"\1", element.get(place)).split()))
         own = [f"{paint}: {element.attrib.pop(paint)}" for paint in sorted({"fill", "stroke"} & set(element.attrib))]
         if style := "; ".join(filter(None, [*own, element.get("style")])):
             if element.tag == WORDS[0]:  # the small letters of a formula are parts of one
@@ -59,10 +60,11 @@ def inline(svg: str, alt: str, name: str) -> str:
             element.set("clip-path", clip.replace("#", f"#{name}-"))
         element.text, element.tail = (text if text and text.strip() else None for text in (element.text, element.tail))
     for group in root.iter(f"{{{SVG}}}g"):  # marks that look alike say once how
-        styles = [mark.get("style") for mark in group if mark.tag.endswith("}use")]
-        if 1 < len(styles) == len(group) and len({*styles}) == 1 and styles[0]:
-            group.set("style", styles[0])
-            for mark in group:
+        marks = [mark for mark in group if mark.tag == f"{{{SVG}}}use"]
+        styles = {mark.get("style") for mark in marks}
+        if len(marks) > 1 and len(styles) == 1 and None not in styles:
+            group.set("style", styles.pop())
+            for mark in marks:
                 del mark.attrib["style"]
     width = float(root.get("width").removesuffix("pt")) * PIXELS
     least = width * min(1, LEAST / min(sizes, default=LEAST))
