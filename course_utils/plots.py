@@ -363,6 +363,18 @@ def canvas(width: Annotated[float, within(0.1)], height: Annotated[float, within
     return fig, ax
 
 
+def name_lines(ax: Axes) -> None:
+    """Put each line's label at its right end, in its colour, in place of a legend; labels keep apart."""
+    lines = [line for line in ax.lines if not line.get_label().startswith("_")]
+    ax.get_xlim(), ax.get_ylim()  # which makes the scales final
+    ends = [ax.transAxes.inverted().transform(ax.transData.transform(line.get_xydata()[-1])) for line in lines]
+    apart = 1.5 * SMALL / 72 / ax.figure.get_figheight()
+    place = -apart
+    for (x, y), line in sorted(zip(ends, lines, strict=True), key=lambda each: each[0][1]):
+        place = max(y, place + apart)
+        ax.text(x + 0.015, place, line.get_label(), color=line.get_color(), va="center", transform=ax.transAxes)
+
+
 def box(ax, x: float, y: float, text: str, fill="white", width=0.95, height=0.7, edge=BLACK) -> None:
     """A box with a word in it, about its middle."""
     corner, style = (x - width / 2, y - height / 2), "round,pad=0.03"

@@ -50,6 +50,7 @@ UNDECLARED = {
     "plots.titled": "makes a declaration",
     "colours.light": "a name of ours", "colours.variable": "read from a picture",
     "plots.ramp": "colours of ours", "plots.fit_page": "a hook of matplotlib's",
+    "plots.name_lines": "a part of our drawings",
     "plots.box": "a part of our drawings", "plots.arrow": "a part of our drawings",
     "skip_trigrams.pair": "the step that per_source and largest share",
     "factored.FactoredMatrix.take": "by hand: numbers of rows that this matrix has",

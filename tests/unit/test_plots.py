@@ -121,6 +121,21 @@ def test_drawings_are_drawn(draw):
     assert len(words(drawn(draw()))) > 10
 
 
+def test_lines_are_named_at_their_ends_and_the_names_keep_apart():
+    _, ax = plt.subplots()
+    for end, name in enumerate(("low", "near", "high")):
+        ax.plot([0, 1], [0, end / 100 if end < 2 else 1], label=name)
+    ax.axhline(0.5)
+    plots.name_lines(ax)
+    drawn(ax.figure)
+    low, near, high = ax.texts
+    assert [text.get_text() for text in ax.texts] == ["low", "near", "high"]
+    assert [text.get_color() for text in ax.texts] == [line.get_color() for line in ax.lines[:3]]
+    boxes = [text.get_window_extent() for text in ax.texts]
+    assert boxes[0].y1 <= boxes[1].y0 < boxes[1].y1 <= boxes[2].y0
+    assert high.get_position()[1] == pytest.approx(21 / 22, abs=0.02)  # where its line ends
+
+
 def test_the_palettes_colours_stand_out_on_white():
     for colour in (plots.BLUE, plots.GREEN, plots.RED, plots.BLACK):
         assert contrast(colour, "white") > 3
