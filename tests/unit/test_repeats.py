@@ -106,7 +106,7 @@ def test_wrong_settings_are_named(wrong, words):
 def test_parts_of_the_circuit_are_held():
     """Held from the start, matching and looking back are a perfect induction pattern; copying needs no weight."""
     settings = RepeatsConfig(**TINY.to_dict() | {"n_ctx": 32, "longest": 9})
-    model, (tokens, lengths) = initial(settings), sequences(settings, FRESH, 8)
+    model, tokens = initial(settings), sequences(settings, FRESH, 8)[0]
     one = lambda parts: clamping.run(model, tokens, parts)  # noqa: E731
     held = one(("previous", "match"))[1]
     assert (held.pattern[0, :, 0].diagonal(-1, 1, 2) == 1).all()
