@@ -71,7 +71,8 @@ def poor_alt_texts(site: Path) -> list[str]:
         for image in soup.find_all("img"):
             here = f"{path.relative_to(site)}: {str(image)[:160]}"
             alt, name = image.get("alt"), Path(urlsplit(image.get("src", "")).path).name
-            in_text = image.find_parent("article") and not image.find_parent(class_="course-card")  # its words stand below
+            # a card's words stand below its picture
+            in_text = image.find_parent("article") and not image.find_parent(class_="course-card")
             if alt is None:
                 found.append(f"{here} has no alt")
             elif "_images/" in alt or (alt and alt in (name, Path(name).stem)):
