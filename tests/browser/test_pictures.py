@@ -58,3 +58,19 @@ def test_words_in_pictures_can_be_read(visit, served, scheme):
             assert [found[wrong] for wrong in ("small", "pale", "slabs", "fonts")] == [[], [], [], []], (name, width)
         pictures, words = pictures + found["pictures"], words + found["words"]
     assert pictures >= 60 and words >= 1000
+
+
+def test_a_head_that_the_text_names_is_lit_in_a_picture(visit, served):
+    visited = visit(served)
+    [name] = [name for name in CHAPTERS if "induction_heads" in name and "form" not in name]
+    page = visited.open(name)
+    lit = "() => [...document.querySelectorAll('.course-lit')].map(text => [text.textContent, text.dataset.role])"
+    heads = page.locator("p > .course-head:visible")
+    assert heads.count() >= 10 and page.evaluate(lit) == []
+    heads.first.focus()
+    shown = page.evaluate(lit)
+    assert shown and all(heads.first.inner_text() in text and role == "induction" for text, role in shown)
+    heads.first.blur()
+    assert page.evaluate(lit) == []
+    heads.first.hover()
+    assert page.evaluate(lit) == shown

@@ -47,15 +47,10 @@ def test_a_picture_with_a_colour_of_its_own_or_too_heavy_ends_the_build(course_p
 
 
 def test_names_of_heads_carry_the_role_that_the_card_gives_them(course_heads):
-    [induction, *_], [previous, *_] = (roles.heads_of("two-layer", role) for role in ("induction", "previous"))
-    one, other = ("{}.{}".format(*head) for head in (induction, previous))
-    parts = course_heads.marked(f"Heads {one} and {other}, not head 0.0; a loss of {one} nats.")
-    assert [part.astext() for part in parts if isinstance(part, nodes.Text)] == [
-        "Heads ", " and ", f", not head 0.0; a loss of {one} nats.",
-    ]  # fmt: skip
-    assert f'data-head="{one}" data-role="induction">{one}<' in parts[1].astext()
-    assert f'data-head="{other}" data-role="previous">{other}<' in parts[3].astext()
-    assert course_heads.marked("no head 0.0 here") == course_heads.marked("0.8 nats") == []
+    for role in roles.LEAST:
+        name = "{}.{}".format(*roles.heads_of("two-layer", role)[0])
+        assert f'data-head="{name}" data-role="{role}"><code>{name}<' in course_heads.button(name)
+    assert [course_heads.button(name) for name in ("0.0", "0.8 → 1.1", "x.1")] == ["", "", ""]
 
 
 def test_no_chapter_shows_a_raster_that_is_not_within_a_picture(site):

@@ -1,4 +1,4 @@
-"""Names of heads in the text carry their role's colour, and course.js lights them in the nearest picture.
+"""Names of heads in the text, `1.10`, carry their role's colour, and course.js lights them in the nearest picture.
 
 What has a role follows from the card of the two-layer model, of which these chapters speak (loaded by `_config.yml`).
 """
@@ -7,34 +7,27 @@ import re
 
 from docutils import nodes
 
-PAGES = re.compile(r"book/(01|0[6-9]|10)_")  # where a name such as 1.10 is a head of the two-layer model
-NAMES = re.compile(r"\b([Hh]eads? )(\d\.\d+(?:(?:, |,? and |,? or )\d\.\d+)*)\b(?!\.\d)")
-
-NAME = re.compile(r"\d\.\d+")
+PAGES = re.compile(r"book/(01|0[6-9]|10)_")  # where such a name is a head of the two-layer model
+NAME = re.compile(r"(\d)\.(\d+)")
 
 
 def name_heads(app, doctree, docname) -> None:
     if app.builder.format != "html" or not PAGES.match(docname):
         return
-    for text in list(doctree.findall(nodes.Text)):
-        if isinstance(text.parent, nodes.paragraph) and (parts := marked(text.astext())):
-            text.parent.replace(text, parts)
+    for name in list(doctree.findall(nodes.literal)):
+        if isinstance(name.parent, nodes.paragraph) and (markup := button(name.astext())):
+            name.replace_self(nodes.raw("", markup, format="html"))
 
 
-def marked(text: str) -> list[nodes.Node]:
-    """The text, with a button in place of each head that has a role; none if there is no such head."""
-    if not (found := list(NAMES.finditer(text))):
-        return []
+def button(name: str) -> str:
+    """The markup of a head's name, if it is one and has a role."""
+    if not (found := NAME.fullmatch(name)):
+        return ""
     from course_utils.roles import role_of
 
-    parts, done = [], 0
-    for name in (name for each in found for name in NAME.finditer(text, *each.span(2))):
-        if role := role_of("two-layer", *map(int, name[0].split("."))):
-            attributes = f'type="button" class="course-head" data-head="{name[0]}" data-role="{role}"'
-            button = nodes.raw("", f"<button {attributes}>{name[0]}</button>", format="html")
-            parts += [nodes.Text(text[done : name.start()]), button]
-            done = name.end()
-    return [*parts, nodes.Text(text[done:])] if parts else []
+    role = role_of("two-layer", int(found[1]), int(found[2]))
+    attributes = f'type="button" class="course-head" data-head="{name}" data-role="{role}"'
+    return f"<button {attributes}><code>{name}</code></button>" if role else ""
 
 
 def setup(app):
