@@ -47,4 +47,4 @@ def variable(colour: str) -> str | None:
     if not re.fullmatch(r"#(..)\1\1", colour):
         return None
     ink = round(100 * (255 - int(colour[1:3], 16)) / (255 - int(light("ink")[1:3], 16)))
-    return "var(--ex-ink)" if ink >= 100 else f"color-mix(in srgb, var(--ex-ink) {ink}%, var(--ex-ground))"
+    return "var(--ex-ink)" if ink >= 100 else f"color-mix(in srgb,var(--ex-ink) {ink}%,var(--ex-ground))"

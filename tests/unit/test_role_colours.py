@@ -48,7 +48,7 @@ def test_a_colour_of_a_picture_becomes_a_variable_and_a_grey_ink_on_the_ground()
     assert colours.variable("#D55E00") == "var(--ex-orange)"
     assert colours.variable("#000000") == "var(--ex-ink)"
     assert colours.variable("#ffffff") == "var(--ex-ground)"
-    assert colours.variable("#e5e5e5") == "color-mix(in srgb, var(--ex-ink) 12%, var(--ex-ground))"
+    assert colours.variable("#e5e5e5") == "color-mix(in srgb,var(--ex-ink) 12%,var(--ex-ground))"
     assert colours.variable("#123456") is None
 
 

@@ -35,14 +35,15 @@ def inline(svg: str, alt: str, name: str) -> str:
             part.remove(style)
         if part.tag.endswith("metadata"):
             root.remove(part)
-    sizes, referred = [], set(re.findall(r'(?:url\(#|href="#)([^)"]+)', svg))
+    referred = sorted(set(re.findall(r'(?:url\(#|href="#)([^)"]+)', svg)))
+    sizes, ids = [], {id: f"{name}-{number}" for number, id in enumerate(referred)}
     for element in root.iter():
-        if (id := element.attrib.pop("id", None)) and id in referred:
-            element.set("id", f"{name}-{id}")
+        if (id := element.attrib.pop("id", None)) in ids:
+            element.set("id", ids[id])
         if id and (head := HEAD.match(id)):
             element.set("data-head", head[1])
         if address := element.attrib.pop(f"{{{XLINK}}}href", None):
-            element.set("href", f"#{name}-{address[1:]}" if address.startswith("#") else address)
+            element.set("href", f"#{ids[address[1:]]}" if address.startswith("#") else address)
         digits = 2 if "id" in element.attrib else 1  # a mark is small, and drawn many times
         for place in {"d", "x", "y"} & set(element.attrib):
             element.set(place, " ".join(re.sub(rf"(\.\d{{{digits}}})\d+", r"\1", element.get(place)).split()))
@@ -51,13 +52,13 @@ def inline(svg: str, alt: str, name: str) -> str:
             if element.tag == WORDS[0]:  # the small letters of a formula are parts of one
                 sizes += [float(size) * PIXELS for size in SIZE.findall(style)]
             style = FAMILY.sub(lambda found: f"font-family: var(--course-{kind_of(found[1])})", style)
-            style = _coloured(style, name, colours.variable)
+            style = _coloured(style, ids, colours.variable)
             if element.tag in WORDS or any(child.tag in WORDS for child in element):
                 # a hue that is right for a line is too pale for words
                 style = re.sub(r"fill: (var\(--ex-(?!ink|ground)\w+\))", f"fill: {FOR_WORDS}", style)
             element.set("style", style)
         if clip := element.get("clip-path"):
-            element.set("clip-path", clip.replace("#", f"#{name}-"))
+            element.set("clip-path", _renamed(clip, ids))
         element.text, element.tail = (text if text and text.strip() else None for text in (element.text, element.tail))
     for group in root.iter(f"{{{SVG}}}g"):  # marks that look alike say once how
         marks = [mark for mark in group if mark.tag == f"{{{SVG}}}use"]
@@ -82,13 +83,17 @@ def kind_of(families: str) -> str:
     return "mono" if "Mono" in families else "sans"
 
 
-def _coloured(style: str, name: str, variable) -> str:
+def _renamed(style: str, ids: dict[str, str]) -> str:
+    return re.sub(r"url\(#([^)]+)\)", lambda found: f"url(#{ids[found[1]]})", style)
+
+
+def _coloured(style: str, ids: dict[str, str], variable) -> str:
     def replaced(found):
         if (stands := variable(found[0])) is None:
             raise ExtensionError(f"a picture has the colour {found[0]}, which is none of course_utils/colours.py")
         return stands
 
-    return re.sub(r"#[0-9a-f]{6}\b", replaced, style.replace("url(#", f"url(#{name}-"))
+    return re.sub(r"#[0-9a-f]{6}\b", replaced, _renamed(style, ids))
 
 
 def put_into_page(app, doctree, docname) -> None:

@@ -73,7 +73,7 @@
     const names = (picture) => [...picture.querySelectorAll("text")].filter((text) => named.test(text.textContent));
     const far = (picture) => Math.abs(picture.getBoundingClientRect().top + picture.clientHeight / 2 - middle);
     const [nearest] = [...document.querySelectorAll(".bd-article .course-picture")]
-      .filter((picture) => names(picture).length)
+      .filter((picture) => picture.checkVisibility({ visibilityProperty: true }) && names(picture).length)
       .sort((one, other) => far(one) - far(other));
     for (const text of nearest ? names(nearest) : []) {
       text.classList.add(lit);
