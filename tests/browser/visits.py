@@ -12,7 +12,7 @@ from playwright.sync_api import Page
 AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
 # Also the rules that axe holds for experimental: the theme breaks one of them, and the site mends it.
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice", "experimental"]
-# Code whose colours have all been seen above, on the same ground, need not be looked at again: most of a chapter's texts.
+# Code whose colours have all been seen above, on the same ground, need not be looked at again.
 MARK_ALIKE = """() => {
     const seen = new Set();
     for (const block of document.querySelectorAll(".highlight")) {

@@ -78,7 +78,8 @@ UNDECLARED = {
         f"training.{name}": "runs inside a training step"
         for name in ("HeadMuon.step", "Optimiser.step", "orthogonalise", "sample_windows")
     },
-    "repeats.RepeatsConfig.to_dict": "takes nothing of the reader's", "repeats.run": "a part of a run of training", "clamping.run": "the same",
+    "repeats.RepeatsConfig.to_dict": "takes nothing of the reader's", "repeats.run": "a part of a run of training",
+    "clamping.run": "the same",
     "repeats.losses": "the same", "repeats.by_copy": "the same", "repeats.head_scores": "the same",
     **{
         name: "a part of a run of training"
