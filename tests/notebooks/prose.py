@@ -36,6 +36,16 @@ STATED = re.compile(
 )
 
 
+# Whose number it is, and where it stands there: a section in italics, a figure, a stage. Or it is called ours.
+WORKS = r"(?:elhage|olsson|hoogland)\d{4}"
+THEIRS = re.compile(rf"(?i:\b(?:the|its) papers?\b|\bthe authors\b)|\{{cite:\w\}}`[^`]*{WORKS}[^`]*`")
+REPORTS = re.compile(r"\b(?:says?|said|reports?|prints?|counts?|compares?|finds?|found|saw|gives?|claims?|has|have|shows?)\b")
+COUNTS = re.compile(rf"(?<![\w.])\d|\b(?i:{'|'.join(WORDS[2:])}|half|most)\b")
+PLACE = re.compile(
+    r"\*[A-Z][^*\n]+\*|\b(?:[Ff]igures?|stages?|correction|erratum|video|ours|by us)\b"
+)
+
+
 def stated(markdown: str) -> Iterator[re.Match]:
     """The numbers that must name a claim, and those that do: decimals, percentages, "N of M", "N in M"."""
     for pattern in NOT_PROSE:
@@ -49,6 +59,35 @@ def stated(markdown: str) -> Iterator[re.Match]:
 def faults(markdown: str, claims: dict[str, dict], sources: set[str]) -> list[str]:
     """A sentence for each number that names nothing, or something else."""
     return [f"{found[0]} {fault}" for found in stated(markdown) if (fault := _fault(found, claims, sources))]
+
+
+def placeless(text: str) -> list[str]:
+    """Sentences, and rows of tables, that give a paper's number and don't say where it stands there."""
+    told = [(context, sentence) for context, sentence in _sentences(text) if _gives_their_number(sentence)]
+    return [sentence for context, sentence in told if not PLACE.search(context + sentence)]
+
+
+def _gives_their_number(sentence: str) -> bool:
+    """One that is marked as theirs; or, in a sentence that reports, any that is not marked as ours."""
+    if any(re.search(rf"\.paper|{WORKS}", found["mark"] or "") for found in stated(sentence)):
+        return True
+    rest = re.sub(rf"{NUMBER}<!--.*?-->", " ", sentence)
+    for pattern in NOT_PROSE:
+        rest = re.sub(pattern, " ", rest, flags=re.S | re.M)
+    reports = not sentence.startswith("|") and THEIRS.search(sentence) and REPORTS.search(rest)
+    return bool(reports and COUNTS.search(rest))
+
+
+def _sentences(text: str) -> Iterator[tuple[str, str]]:
+    """Each sentence, and each row of a table with the paragraph before the table."""
+    before = ""
+    for block in re.split(r"\n\s*\n", text):
+        if block.lstrip().startswith("|"):
+            yield from ((before, row) for row in block.splitlines())
+        else:
+            for sentence in re.split(r"(?<=[.?!:])\s+(?=[A-Z(*\[{`\d])", block):
+                yield "", re.sub(r"\s+", " ", sentence)
+            before = block
 
 
 def _fault(found: re.Match, claims: dict[str, dict], sources: set[str]) -> str:

@@ -54,6 +54,30 @@ def test_numbers_in_prose_name_their_claims(page, known):
     assert [fault for text in prose.texts(page) for fault in prose.faults(text, *known)] == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_a_papers_number_stands_with_its_place(page):
+    assert [sentence for text in prose.texts(page) for sentence in prose.placeless(text)] == []
+
+
+def test_a_papers_number_without_its_place_is_found():
+    bare = [
+        "Ours has 11<!-- 05.ov.copying --> of 12, the paper's ten<!-- 05.ov.copying.paper --> of twelve.",
+        "The paper says that seven of its heads copy.",
+        "{cite:t}`olsson2022` compare positions 500 and 50.",
+        "Induction came at 1.74<!-- hoogland2024 --> billion tokens.",
+        "Losses:\n\n| claim | 0.3<!-- 08.orders.reduction.paper[2] --> | 1 |",
+    ]
+    assert [len(prose.placeless(text)) for text in bare] == [1] * len(bare)
+    placed = [
+        "The paper says that seven of its heads copy (*Detecting Copying Behavior*).",
+        "The paper prints no 0.036<!-- given -->: that baseline is ours.",
+        "The loss falls as in *Term Importance Analysis*:\n\n| claim | 0.3<!-- 08.orders.reduction.paper[2] --> |",
+        "The paper has columns. Of our heads three<!-- 07.prefix.count --> match.",
+        "Six heads of the paper stand in its figure.",
+    ]
+    assert [prose.placeless(text) for text in placed] == [[]] * len(placed)
+
+
 def test_each_number_bound_to_a_claim_is_caught_when_it_changes(known):
     claims, sources = known
     bound = [

@@ -1,9 +1,13 @@
 """Causal scrubbing, on a small model: what is kept, what is replaced, and what the shares mean."""
 
+import json
+
+import numpy as np
 import pytest
 import torch
 
 from course_utils import causal_scrubbing as scrubbing
+from course_utils import corpus
 from course_utils.causal_scrubbing import ladder, partners, recovered_share, scrub, share_interval, summed_losses
 from course_utils.checks.base import drawn_tokens, small_model
 from course_utils.config import ModelConfig
@@ -130,3 +134,18 @@ def test_each_text_of_the_command_is_of_a_document_of_its_own():
     assert tokens.shape == counted.shape == (60, 256) and len(tokens.unique(dim=0)) == 60
     repeats, second = tool.of("random repeats")
     assert len(repeats) == 60 and 40 * 60 < second.sum() < 100 * 60
+
+
+@pytest.mark.release
+def test_the_whole_ladder_comes_out_again(tmp_path, monkeypatch):
+    """Every rung, text and draw of the record that chapter 9 claims, computed anew by the command."""
+    kept = tmp_path / "kept.json"
+    monkeypatch.setattr("sys.argv", ["scrubbing", "--out", str(tmp_path), "--kept", str(kept), "--threads", "2"])
+    tool.main()
+    fresh, recorded = (json.loads((folder / tool.NAME).read_text("utf-8")) for folder in (tmp_path, corpus.DATA))
+    for source, rungs in recorded["losses"].items():
+        for name, rows in rungs.items():
+            # sums over some hundred predictions, in 32 bits
+            assert np.abs(np.array(fresh["losses"][source].pop(name)) - rows).max() < 0.05, (source, name)
+    assert not any(fresh.pop("losses").values())
+    assert fresh == {name: value for name, value in recorded.items() if name != "losses"}
