@@ -39,11 +39,11 @@ STATED = re.compile(
 # Whose number it is, and where it stands there: a section in italics, a figure, a stage. Or it is called ours.
 WORKS = r"(?:elhage|olsson|hoogland)\d{4}"
 THEIRS = re.compile(rf"(?i:\b(?:the|its) papers?\b|\bthe authors\b)|\{{cite:\w\}}`[^`]*{WORKS}[^`]*`")
-REPORTS = re.compile(r"\b(?:says?|said|reports?|prints?|counts?|compares?|finds?|found|saw|gives?|claims?|has|have|shows?)\b")
-COUNTS = re.compile(rf"(?<![\w.])\d|\b(?i:{'|'.join(WORDS[2:])}|half|most)\b")
-PLACE = re.compile(
-    r"\*[A-Z][^*\n]+\*|\b(?:[Ff]igures?|stages?|correction|erratum|video|ours|by us)\b"
+REPORTS = re.compile(
+    r"\b(?:says?|said|reports?|prints?|counts?|compares?|finds?|found|saw|gives?|claims?|has|have|shows?)\b"
 )
+COUNTS = re.compile(rf"(?<![\w.])\d|\b(?i:{'|'.join(WORDS[2:])}|half|most)\b")
+PLACE = re.compile(r"\*[A-Z][^*\n]+\*|\b(?:[Ff]igures?|stages?|correction|erratum|video|ours|by us)\b")
 
 
 def stated(markdown: str) -> Iterator[re.Match]:
