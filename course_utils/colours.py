@@ -4,6 +4,7 @@ Okabe and Ito's hues, which readers with any colour vision can tell apart: 3 : 1
 """
 
 import re
+from collections.abc import Iterable
 
 # Name: on a light page, on a dark one. Pictures are drawn in the former; on the site a variable stands in its place.
 COLOURS = {
@@ -28,14 +29,14 @@ def light(name: str) -> str:
     return COLOURS[ROLES.get(name, name)][0]
 
 
-def style() -> str:
-    """The colours as variables of a style sheet, on the site and in JupyterLab, by the theme that the reader has."""
-    light, dark = ("".join(f"  --ex-{name}: {pair[i]};\n" for name, pair in COLOURS.items()) for i in (0, 1))
-    roles = "".join(f"  --ex-{role}: var(--ex-{name});\n" for role, name in ROLES.items() if role)
+def style(names: Iterable[str] = COLOURS) -> str:
+    """Colours, and those of heads by role, as variables, by the theme that the reader has on the site or in JupyterLab."""
+    light, dark = ("".join(f"--ex-{name}: {COLOURS[name][i]};" for name in names) for i in (0, 1))
+    roles = "".join(f"--ex-{role}: var(--ex-{ROLES[role]});" for role in ("induction", "previous"))
     return (
-        f":root {{\n{light}}}\n"
-        f'html[data-theme="dark"], body[data-jp-theme-light="false"] {{\n{dark}}}\n'
-        f":root, .course-explorable {{\n{roles}}}\n"  # again where forced colours give a figure others
+        f":root {{{light}}}\n"
+        f'html[data-theme="dark"], body[data-jp-theme-light="false"] {{{dark}}}\n'
+        f":root, .course-explorable {{{roles}}}\n"  # again where forced colours give a figure others
     )
 
 

@@ -83,7 +83,7 @@ class Explorable:
 
     @property
     def style(self) -> str:
-        return colours.style() + _file("theme.css") + _file(f"{self.name}.css")
+        return colours.style(("blue", "orange", "green", "purple")) + _file("theme.css") + _file(f"{self.name}.css")
 
     def _json(self) -> str:
         # Only ASCII, and no "<": no text in the data can end the script that holds it.

@@ -48,7 +48,7 @@ UNDECLARED = {
     "playground.playground": "by hand, in test_playground.py",
     "figures.quiz.quiz": "by hand, in test_quiz.py: the quizzes that there are",
     "plots.titled": "makes a declaration",
-    "colours.light": "a name of ours", "colours.variable": "read from a picture",
+    "colours.light": "a name of ours", "colours.style": "the same", "colours.variable": "read from a picture",
     "plots.ramp": "colours of ours", "plots.fit_page": "a hook of matplotlib's",
     "plots.name_lines": "a part of our drawings",
     "plots.box": "a part of our drawings", "plots.arrow": "a part of our drawings",

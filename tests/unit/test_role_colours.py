@@ -12,7 +12,8 @@ from tools import notebooks
 
 def of_style(name: str, page: int) -> str:
     """The value of a variable on a light (0) or a dark page (1)."""
-    values = re.findall(rf"--ex-{name}: ([^;]+);", colours.style())
+    own = f"--ex-{name}: " in colours.style()
+    values = re.findall(rf"--ex-{name if own else colours.ROLES[name]}: ([^;]+);", colours.style())
     other = re.fullmatch(r"var\(--ex-(\w+)\)", values[0])
     return of_style(other[1], page) if other else values[page]
 
