@@ -26,7 +26,7 @@ from course_utils.checks.base import Outcome
 from tools import notebooks
 
 EQUIVALENT = Path(__file__).with_name("equivalent_mutants.json")
-SECONDS = 60  # after which a mutant counts as refused: it would not end, or no reader would wait for it
+SECONDS = 60  # of the processor, after which a mutant counts as refused: it would not end, or nobody would wait for it
 MEMORY = 12 << 30  # bytes of addresses that a mutant may take
 
 SWAPPED = {
@@ -181,14 +181,14 @@ def judge(path: Path, source: str) -> bool:
     def ring(*_):
         raise Endless
 
-    signal.signal(signal.SIGALRM, ring)
-    signal.alarm(SECONDS)
+    signal.signal(signal.SIGPROF, ring)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
     try:
         return run(path, source).status != "passed"
     except (Exception, Endless):
         return True
     finally:
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def equivalent(chapter: str) -> dict[str, dict[str, str]]:

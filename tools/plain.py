@@ -130,6 +130,8 @@ def _directive(name: str, title: str, body: list[str], page: Path, book: Book) -
         return "```\n" + exercises.table(progress.chapters(book.root), {}) + "\n```"
     if name == "class-plan":
         return _prose(plans.table(plans.read(book.root)[title]), page, book)
+    if name == "route":
+        return _prose(progress.route(int(title), [line for line in body if line], book.root), page, book)
     if name == "chapter-cards":
         cards = (line.partition(":") for line in body if ":" in line)
         pages = ((_page(page, file.strip(), book), question.strip()) for file, _, question in cards)

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 
 import nbformat
 import pytest
@@ -200,3 +201,27 @@ def test_the_page_draws_what_the_chapters_say(two_chapters, root):
     assert lines[3] == "| [10 · The end](/book/10_end.md) | 25 min | — | — | — |"
     assert lines[4] == "| **together** | **1 h** | **2** | **1 h** | |"
     assert lines[-1] == "| 1.2 | halve | hard | 15 |"
+
+
+def test_a_way_takes_what_its_chapters_and_exercises_say(two_chapters, monkeypatch):
+    monkeypatch.setattr(progress, "chapters", lambda root: two_chapters)
+    lines = progress.route(1, ["01_streams: 1.1 1.2"]).splitlines()
+    assert lines[2] == "| [1 · Streams](01_streams.ipynb) | 1.1 (add)<br>1.2 (halve) | 60 |"
+    assert lines[-1] == "| **together** | | **60** |"
+    for hours, stops in (
+        (2, ["01_streams:"]),
+        (1, ["01_streams: 1.2", "10_end:"]),
+        (1, ["01_streams: 1.3"]),
+        (1, ["02_x:"]),
+    ):
+        with pytest.raises(CourseError):
+            progress.route(hours, stops)
+
+
+def test_the_way_of_four_hours_finds_induction_heads(root):
+    intro = (root / "book/intro.md").read_text("utf-8")
+    hours, stops = re.search(r"^```\{route\} (\d+)\n(.+?)\n```", intro, re.M | re.S).groups()
+    table = progress.route(int(hours), stops.splitlines())
+    assert hours == "4" and "07_induction_heads.ipynb" in table
+    pages = re.findall(r"\]\((\w+)\.ipynb\)", table)
+    assert pages == sorted(pages) and len(pages) >= 4, "in the order of the book"

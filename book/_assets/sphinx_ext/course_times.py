@@ -2,7 +2,8 @@
 
 The directive {exercise-times} writes two tables: a line for each chapter, with minutes and the seconds that its cells
 took when this site was built; and a line for each exercise. Nothing of it is written by hand, so nothing can drift.
-{chapter-cards} makes a card of each line "FILE: question", and {class-plan} the table of a plan for a class.
+{chapter-cards} makes a card of each line "FILE: question", {route} a table of the lines "FILE: exercises" that take so
+many hours, and {class-plan} the table of a plan for a class.
 """
 
 import sys
@@ -74,6 +75,23 @@ class ClassPlan(SphinxDirective):
         return box.children
 
 
+class Route(SphinxDirective):
+    """A way through the book that takes the hours that are its argument."""
+
+    required_arguments = 1
+    has_content = True
+
+    def run(self):
+        from tools import progress
+
+        for stop in self.content:
+            self.env.note_dependency(str(Path(self.env.srcdir, "book", f"{stop.partition(':')[0]}.ipynb")))
+        box = nodes.container()
+        table = progress.route(int(self.arguments[0]), list(self.content))
+        self.state.nested_parse(StringList(table.splitlines(), "route"), self.content_offset, box)
+        return box.children
+
+
 class ChapterCards(SphinxDirective):
     """A card for each chapter: a picture, its title, the question that it is given here, and its minutes."""
 
@@ -115,5 +133,6 @@ def setup(app):
     app.add_directive("exercise-times", ExerciseTimes)
     app.add_directive("class-plan", ClassPlan)
     app.add_directive("chapter-cards", ChapterCards)
+    app.add_directive("route", Route)
     app.add_post_transform(FillIn)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
