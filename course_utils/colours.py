@@ -30,7 +30,7 @@ def light(name: str) -> str:
 
 
 def style(names: Iterable[str] = COLOURS) -> str:
-    """Colours, and those of heads by role, as variables, by the theme that the reader has on the site or in JupyterLab."""
+    """Colours, and those of heads by role, as variables, by the theme that the reader has on the site or in Jupyter."""
     light, dark = ("".join(f"--ex-{name}: {COLOURS[name][i]};" for name in names) for i in (0, 1))
     roles = "".join(f"--ex-{role}: var(--ex-{ROLES[role]});" for role in ("induction", "previous"))
     return (
