@@ -87,6 +87,11 @@ shows. `python -m tools.population` trains them again.
 
 `scrubbing.json` is the ladder of chapter 9 in full: the losses of 60 texts under each explanation of the two-layer
 model's induction heads, for 20 draws of other texts. `python -m tools.scrubbing` measures it again.
+
+## Parts held
+
+`clamped.json` is what chapter 10 compares: when an induction head is there if parts of its circuit are held in
+training. `python -m tools.clamped` trains again.
 """
 
 
