@@ -335,7 +335,7 @@ OWN = {
     "figures.composition.composition_figure": {"baseline": 0.1, "least": 0.1},
     "figures.term_importance.term_importance_figure": {"losses": [4, 3, 2, 1]},
     "figures.formation.formation_figure": {"tokens": {"a": NAMES}},
-    "figures.induction_at_work.induction_at_work_figure": {"tokens": NAMES},
+    "figures.induction_at_work.induction_at_work_figure": {"tokens": NAMES, "start": 0},
     "figures.shaded.shaded_texts": {
         "panels": {"a": {"tokens": NAMES, "values": [0.0] * len(NAMES), "query": 0, "looks": {1: 0.5}, "says": "x"}},
         "most": 1,
