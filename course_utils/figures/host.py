@@ -52,8 +52,11 @@ FRAMES = {
     "residual_stream": ("A logit as a sum", "Choose a position and a token; each part shows what it adds."),
     "skip_trigrams": ("What one look back can say", "Choose a source, then two pairs; the two that they force follow."),
     "term_importance": ("The loss, term by term", "Open a step, and see which heads it is made of."),
+    "train_in_page": ("A model that learns here", "Press Train, and watch the heads until it turns."),
 }
-WITHOUT_RESET = ("induction_lab",)  # its model stays loaded; it has controls of its own for all that it shows
+# What they have loaded or learnt stays; they have controls of their own for all that they show.
+WITHOUT_RESET = ("induction_lab", "train_in_page")
+ALSO = {"train_in_page": ("induction_lab",)}  # whose parts a figure shows, in their style
 
 
 class Explorable:
@@ -83,7 +86,8 @@ class Explorable:
 
     @property
     def style(self) -> str:
-        return colours.style(("blue", "orange", "green", "purple")) + _file("theme.css") + _file(f"{self.name}.css")
+        files = [f"{name}.css" for name in ("theme", *ALSO.get(self.name, ()), self.name)]
+        return colours.style(("blue", "orange", "green", "purple")) + "".join(map(_file, files))
 
     def _json(self) -> str:
         # Only ASCII, and no "<": no text in the data can end the script that holds it.

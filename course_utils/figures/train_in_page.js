@@ -1,6 +1,7 @@
-// A small model that trains in the page, in a worker: losses, scores and patterns as they change; and, of what it has
-// become, heads and paths cut.
-import { announcer, begin, choice, controls, draw, make, slider, toggle } from "./kit.js";
+// A small model that trains in the page, in a worker: losses, scores and patterns as they change; and what it has become,
+// in the views of the lab.
+import { announcer, begin, choice, controls, draw, make, percent, slider, toggle } from "./kit.js";
+import { apartView, LETTERS } from "./train/apart.js";
 
 /**
  * @typedef {import("./train/task.js").Settings} Settings
@@ -10,7 +11,6 @@ const [WIDTH, HEIGHT, LEFT, BASE] = [340, 104, 30, 86]; // of a chart; pixels
 const MOST = 400; // moments that are kept
 const ENOUGH = 1500; // steps after which it pauses by itself
 const CALM = 2000; // milliseconds between pictures where motion is to be reduced
-const LETTERS = "\u25b7abcdefghijklmnopqrstuvwxyz";
 /** @type {Record<string, [steps: number, wait: number]>} steps between two pictures, and milliseconds that it waits */
 const PACES = { full: [10, 0], slow: [5, 300], slower: [1, 500] };
 
@@ -32,13 +32,6 @@ export function render({ model, el }) {
   let turned;
   let shown = 0; // which of them
   let sequence = { tokens: /** @type {number[]} */ ([]), length: 1 };
-  /**
-   * @type {(Moment | {
-   *   prefix: number[], previous: number[], patterns: Uint8Array, first: number, later: number
-   * }) | null}
-   */
-  let cut = null;
-
   // --- choosing ---
 
   const said = announcer();
@@ -53,7 +46,10 @@ export function render({ model, el }) {
     "Story",
     [...presets.map(([name], i) => /** @type {[string, string]} */ ([String(i), name])), ["own", "Your own"]],
     "0",
-    (value) => value !== "own" && choose({ ...usual, seed: settings.seed, ...presets[Number(value)][1] }),
+    (value) => {
+      if (value === "own") before.open = true;
+      else choose({ ...usual, seed: settings.seed, ...presets[Number(value)][1] });
+    },
   );
   const seed = make("input", { type: "number", min: 0, max: 9999, step: 1, value: 0 });
   seed.addEventListener("change", () => {
@@ -97,9 +93,9 @@ export function render({ model, el }) {
     [
       "Repeats of",
       [
-        ["5-15", "5 to 15 tokens"],
-        ["5-8", "5 to 8 tokens"],
-        ["8-8", "always 8 tokens"],
+        ["5-15", "5 to 15 letters"],
+        ["5-8", "5 to 8 letters"],
+        ["8-8", "always 8 letters"],
       ],
       (s) => `${s.shortest}-${s.longest}`,
       (v) => ({ shortest: Number(v.split("-")[0]), longest: Number(v.split("-")[1]) }),
@@ -126,15 +122,12 @@ export function render({ model, el }) {
   }));
   const smeared = toggle("Smeared keys", false, (on) => choose({ smeared_keys: on }));
   const clamped = toggle("Give it a previous-token head", false, (on) => choose({ clamped: on }));
-  const before = controls(
-    "What it has",
-    preset,
-    ...questions.map(({ label }) => label),
-    smeared,
-    clamped,
-    make("label", {}, "Seed", seed),
+  const before = make(
+    "details",
+    { class: "tr-before" },
+    make("summary", {}, "Change the model, its letters, or how it learns"),
+    controls("What it has", ...questions.map(({ label }) => label), smeared, clamped),
   );
-  before.classList.add("tr-before");
 
   /** Every control shows the settings. */
   function furnish() {
@@ -162,7 +155,7 @@ export function render({ model, el }) {
     return (
       `${n_layers === 1 ? "One layer" : "Two layers"} of ${n_heads} head${n_heads > 1 ? "s" : ""}` +
       `${smeared_keys ? ", keys smeared" : ""}${clamped ? ", head 0.0 looks at the token before" : ""}; ` +
-      `${shortest === longest ? `always ${shortest}` : `${shortest} to ${longest}`} tokens repeat.`
+      `${shortest === longest ? `always ${shortest}` : `${shortest} to ${longest}`} letters repeat.`
     );
   }
 
@@ -174,16 +167,17 @@ export function render({ model, el }) {
   const time = make("span", { class: "tr-time" });
   const moments = slider("Moment", { min: 0, max: 0, step: 1, value: 0 }, (value) => {
     shown = value;
-    cut = null;
     paint();
   });
   moments.querySelector(".ex-value")?.remove();
   const input = /** @type {HTMLInputElement} */ (moments.querySelector("input"));
   const bar = controls(
     "Training",
+    preset,
     play,
     step,
     again,
+    make("label", {}, "Seed", seed),
     choice(
       "Speed",
       [
@@ -202,9 +196,9 @@ export function render({ model, el }) {
 
   /** @type {[title: string, lines: (m: Moment) => number[], unit: boolean][]} */
   const QUANTITIES = [
-    ["Loss (nats): first copy, later copies", (m) => [m.first, m.later], false],
-    ["Previous-token score of each head", (m) => m.previous, true],
-    ["Prefix matching of each head", (m) => m.prefix, true],
+    ["Loss: first copy, later copies", (m) => [m.first, m.later], false],
+    ["Looking one back, each head", (m) => m.previous, true],
+    ["Prefix matching, each head", (m) => m.prefix, true],
   ];
   const charts = QUANTITIES.map(([title, lines, unit]) => {
     const svg = draw("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, "aria-hidden": "true" });
@@ -217,55 +211,53 @@ export function render({ model, el }) {
   const composed = make("div", { class: "tr-composed" });
   const told = make("p", { class: "tr-told" });
   const python = make("code");
-  const offs = make("div", { class: "tr-offs" });
+  const open = make("button", { type: "button" }, "Take it apart");
+  const lab = apartView(model.get("roles"), (question) =>
+    worker?.postMessage({ kind: "apart", run: number, ...question }),
+  );
+  const key = make(
+    "p",
+    { class: "tr-key" },
+    make("span", { class: "tr-low" }, make("i"), "layer 0"),
+    make("span", { class: "tr-high" }, make("i"), "layer 1"),
+    make("span", {}, "a row: the letter that looks; dark: where it looks"),
+    make("span", {}, "\u2190 looks one back"),
+    make("span", {}, "\u21b7 matches"),
+  );
   const frame = begin(
     el,
-    before,
     bar,
+    before,
     said.element,
     make("div", { class: "tr-charts" }, ...charts.map(({ element }) => element)),
+    told,
     words,
+    key,
     heads,
-    make("div", { class: "tr-after" }, offs, told),
     composed,
+    controls("Afterwards", open),
+    lab.element,
     make("p", { class: "tr-python" }, "The same in Python: ", python),
   );
   frame.classList.add("tr");
   const root = /** @type {HTMLElement} */ (frame.closest(".course-explorable"));
   root.dataset.figure = "train_in_page";
 
-  /** @type {{ canvas: HTMLCanvasElement, caption: HTMLElement, off: HTMLElement }[]} */
+  /** @type {{ canvas: HTMLCanvasElement, caption: HTMLElement }[]} */
   let cells = [];
-  /** @type {HTMLElement | null} */
-  let path = null;
   const nameOf = (/** @type {number} */ i) => `${Math.floor(i / settings.n_heads)}.${i % settings.n_heads}`;
 
   /** Places for this model's heads. */
   function furnishHeads() {
     const all = settings.n_layers * settings.n_heads;
-    cells = Array.from({ length: all }, (_, i) => {
+    cells = Array.from({ length: all }, () => {
       const [canvas, caption] = [make("canvas", { role: "img" }), make("small")];
-      const off = toggle(`${nameOf(i)} off`, false, apart);
-      return { canvas, caption, off };
+      return { canvas, caption };
     });
     heads.style.setProperty("--heads", String(settings.n_heads));
     heads.replaceChildren(
       ...cells.map(({ canvas, caption }) => make("figure", {}, canvas, make("figcaption", {}, caption))),
     );
-    path = null;
-    /** @type {HTMLElement[]} */
-    const choices = [];
-    if (settings.n_layers === 2) {
-      /** @type {[string, string][]} */
-      const paths = [["", "none"]];
-      for (let a = 0; a < settings.n_heads; a++)
-        for (let b = 0; b < settings.n_heads; b++) paths.push([`${a} ${b}`, `0.${a} to the keys of 1.${b}`]);
-      path = choice("Cut the path", paths, "", () => apart());
-      choices.push(path);
-    }
-    const group = controls("Take it apart", ...cells.map(({ off }) => off), ...choices);
-    group.classList.add("tr-apart");
-    offs.replaceChildren(group);
   }
 
   // --- training ---
@@ -280,7 +272,9 @@ export function render({ model, el }) {
 
   function hire() {
     const source = new Blob([model.get("worker")], { type: "text/javascript" });
-    const mine = new Worker(URL.createObjectURL(source));
+    const address = URL.createObjectURL(source);
+    const mine = new Worker(address);
+    mine.addEventListener("message", () => URL.revokeObjectURL(address), { once: true }); // it has been read
     mine.addEventListener("message", ({ data }) => worker === mine && data.run === number && hear(data));
     mine.addEventListener("error", ({ message }) => worker === mine && fail(message));
     return mine;
@@ -302,8 +296,9 @@ export function render({ model, el }) {
   /** From random weights. */
   function start() {
     clearTimeout(timer);
-    [playing, asked, shown, history, turned, cut] = [false, true, 0, [], undefined, null];
+    [playing, asked, shown, history, turned] = [false, true, 0, [], undefined];
     number++;
+    lab.close();
     furnishHeads();
     enter("ready");
     try {
@@ -317,6 +312,7 @@ export function render({ model, el }) {
   /** @param {number} steps */
   function train(steps) {
     if (asked || !worker) return;
+    lab.close();
     asked = true;
     worker.postMessage({ kind: "train", run: number, steps });
   }
@@ -339,12 +335,8 @@ export function render({ model, el }) {
 
   /** @param {any} data */
   function hear({ kind, run: _, tokens, length, ...found }) {
+    if (kind === "apart") return lab.show({ tokens, ...found }) && tellCut(found);
     asked = false;
-    if (kind === "without") {
-      cut = found;
-      tellCut();
-      return paint();
-    }
     if (tokens) sequence = { tokens, length };
     const follows = shown >= history.length - 1;
     /** @type {Moment} */
@@ -355,7 +347,6 @@ export function render({ model, el }) {
       history = history.filter((each, i) => i % 2 === 0 || each === turned || i === last);
     }
     shown = follows || playing ? history.length - 1 : Math.min(shown, history.length - 1);
-    if (follows) cut = null;
     const best = Math.max(...now.prefix);
     Object.assign(root.dataset, { step: now.step, loss: now.loss.toFixed(4), prefix: best.toFixed(4) });
     if (!(now.loss < 5 * Math.log(settings.d_vocab))) {
@@ -368,8 +359,8 @@ export function render({ model, el }) {
       turned = now;
       const which = nameOf(now.prefix.indexOf(best));
       say(
-        `Step ${now.step}: it has turned. Head ${which} finds what followed its token before, ` +
-          `with ${percentOf(best)} of its attention.`,
+        `Step ${now.step}: it has turned. Head ${which} finds what followed its letter before, ` +
+          `with ${percent(best)} of its attention. Pause, and take it apart.`,
       );
     }
     if (playing && now.step % ENOUGH === 0 && now.step > 0) {
@@ -377,23 +368,19 @@ export function render({ model, el }) {
     } else if (playing) timer = window.setTimeout(() => playing && train(PACES[pace][0]), PACES[pace][1]);
     if (!playing || !still.matches || performance.now() - drawn > CALM) paint();
   }
-  const percentOf = (/** @type {number} */ share) => `${Math.round(100 * share)}\u00a0%`;
-
-  /** The model as it now is, with what the reader has cut. */
-  function apart() {
+  open.addEventListener("click", () => {
+    const now = history.at(-1);
+    if (!now) return;
     if (playing) pause();
     shown = history.length - 1;
-    const heads = cells.flatMap(({ off }, i) =>
-      off.getAttribute("aria-pressed") === "true" ? [[Math.floor(i / settings.n_heads), i % settings.n_heads]] : [],
-    );
-    const select = path?.querySelector("select")?.value;
-    const paths = select ? [select.split(" ").map(Number)] : [];
-    worker?.postMessage({ kind: "without", run: number, off: { heads, paths } });
-  }
+    paint();
+    lab.open(settings, now, sequence.tokens);
+    lab.element.querySelector("input")?.focus();
+  });
 
-  function tellCut() {
-    const now = history.at(-1);
-    if (!cut || !now) return;
+  /** @param {{ first: number, later: number, prefix: number[] }} cut */
+  function tellCut(cut) {
+    const now = history[history.length - 1];
     const [was, is] = [Math.max(...now.prefix), Math.max(...cut.prefix)];
     said.say(
       `Cut like this: loss on later copies ${cut.later.toFixed(2)} (whole: ${now.whole[1].toFixed(2)}), on the first ` +
@@ -447,10 +434,11 @@ export function render({ model, el }) {
     }
     paintHeads(now);
     paintComposition(now);
-    const own = ` On sequences of its one length it is ${Math.max(...now.own).toFixed(2)}.`;
     told.textContent =
-      `Best prefix matching on fresh sequences of any length: ${Math.max(...now.prefix).toFixed(2)}.` +
-      `${settings.shortest === settings.longest ? own : ""}`;
+      settings.shortest === settings.longest
+        ? `On sequences of its one length the best prefix matching is ${Math.max(...now.own).toFixed(2)}, ` +
+          `on fresh ones of any length ${Math.max(...now.prefix).toFixed(2)}.`
+        : "";
   }
 
   /** @param {Moment} now */
@@ -465,7 +453,7 @@ export function render({ model, el }) {
       make("code", {}, letters.slice(1 + length).join(" ")),
       ":",
     );
-    const { patterns, previous, prefix } = cut || now;
+    const { patterns, previous, prefix } = now;
     const style = getComputedStyle(root);
     for (const [i, { canvas, caption }] of cells.entries()) {
       const hex = style.getPropertyValue(i < settings.n_heads ? "--ex-blue" : "--ex-orange");
@@ -541,6 +529,7 @@ export function render({ model, el }) {
   theme.observe(document.documentElement, { attributeFilter: ["data-theme"] });
   furnish();
   start();
+  said.element.textContent = `${inWords()} It has not begun to learn: press Train.`;
   return () => {
     clearTimeout(timer);
     worker?.terminate();

@@ -4,6 +4,7 @@ from functools import cache
 
 from course_utils.figures.host import EXPORT, Explorable, joined, table
 from course_utils.repeats import TURNED, RepeatsConfig, train_on_repeats
+from course_utils.roles import LEAST
 
 STEPS, EVERY = 400, 50  # of the run that stands there without JavaScript
 # What is changed, and what then happens (tests/unit/test_repeats.py holds them to it).
@@ -13,6 +14,18 @@ PRESETS = {
     "Smeared keys let one layer": {"n_layers": 1, "smeared_keys": True},
     "A fixed length fools the score": {"shortest": 8, "longest": 8},
 }
+# The prediction before it, which the runs answer.
+TRUTH = "Keys that know the letter before: from a second layer, or smeared"
+ASKS = {
+    "key": "10.predict.turn",
+    "question": "A model has turned when a head finds what followed its letter before. What must be there for that?",
+    "kind": "choices",
+    "choices": [
+        "Time: one layer will do, if it trains long enough",
+        "A head that looks one back: one layer will do, if it is given one",
+        TRUTH,
+    ],
+}
 
 
 def train_in_page_figure() -> Explorable:
@@ -21,6 +34,7 @@ def train_in_page_figure() -> Explorable:
         "settings": RepeatsConfig().to_dict(),
         "presets": [[name, change] for name, change in PRESETS.items()],
         "turned": TURNED,
+        "roles": {role: least for role, (_, least) in LEAST.items()},
         "worker": train_worker(),
     }
     return Explorable("train_in_page", data, _plain())

@@ -86,6 +86,19 @@ def test_the_lab_computes_what_pytorch_does(engine, home):
         assert tokens == [load_tokenizer().show(token) for token in ids]
 
 
+def test_the_page_trains(engine, site):
+    """And what was trained opens in the lab's views."""
+    engine.open(f"{site.as_uri()}/book/train_in_the_page.html")
+    root = "document.querySelector('[data-figure=train_in_page]')"
+    press = f"[...{root}.querySelectorAll('button')].find(button => button.textContent === '%s').click()"
+    engine.wait(f"{root}.dataset.step === '0'")
+    engine.evaluate(press % "Train")
+    engine.wait(f"{root}.dataset.step >= 10 && {root}.dataset.state === 'running'")
+    engine.evaluate(press % "Take it apart")
+    engine.wait(f"{root}.querySelectorAll('.lab-strip button').length === 32")
+    assert engine.evaluate(f"{root}.dataset.state") == "paused"
+
+
 @pytest.fixture
 def without_a_part(site, tmp_path):
     """The lab's page, and all that it needs but a part of the weights."""

@@ -446,7 +446,7 @@ function softmax(all, start, T, scale) {
 }
 
 /** Logits become shares; gives the logarithm of their sum. @param {Numbers} all @param {number} start @param {number} n */
-function shares(all, start, n) {
+export function shares(all, start, n) {
   let [most, sum] = [Number.NEGATIVE_INFINITY, 0];
   for (let i = start; i < start + n; i++) if (all[i] > most) most = all[i];
   for (let i = start; i < start + n; i++) sum += Math.exp(all[i] - most);

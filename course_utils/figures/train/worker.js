@@ -1,6 +1,6 @@
 // What trains beside the page. It does what it is told and no more: so many steps, then it says how things stand.
 // With what it imports it becomes one classic script.
-import { Net, Run } from "./engine.js";
+import { Net, Run, shares } from "./engine.js";
 import { compositionScores, lossesOfCopies, prefixScores, previousScores } from "./scores.js";
 import { BATCHES, FRESH, sequences } from "./task.js";
 
@@ -14,7 +14,9 @@ import { BATCHES, FRESH, sequences } from "./task.js";
 
 const page = /** @type {any} */ (globalThis);
 const MEASURED = 32; // fresh sequences
-/** @type {{ net: Net, run: Run, fresh: Run, test: { tokens: Int32Array, lengths: Int32Array } }} */
+const SHOWN = 5; // predictions a token
+/** @typedef {import("./engine.js").Off} Off */
+/** @type {{ net: Net, run: Run, fresh: Run, one: Run, test: { tokens: Int32Array, lengths: Int32Array } }} */
 let its;
 
 /** @param {Run} run of its first sequence */
@@ -24,6 +26,35 @@ function patternsOf(run) {
   for (let l = 0; l < n_layers; l++)
     for (let i = 0; i < H * T * T; i++) patterns[l * H * T * T + i] = Math.round(255 * run.pattern[l][i]);
   return patterns;
+}
+
+/**
+ * One sequence, as the lab has it shown (lab/worker.js); `top` has tokens' ids.
+ * @param {number[]} tokens @param {Off} [off]
+ */
+function onOne(tokens, off) {
+  const { one } = its;
+  const { n_layers, n_heads: H, n_ctx: T, d_vocab: V } = one.net.settings;
+  const n = tokens.length;
+  const pattern = new Float32Array(n_layers * H * n * n);
+  one.forward(
+    Int32Array.from({ length: T }, (_, i) => tokens[i] ?? 0),
+    off,
+  ); // what comes later changes nothing before
+  for (let head = 0; head < n_layers * H; head++) {
+    for (let q = 0; q < n; q++) {
+      const start = ((head % H) * T + q) * T;
+      pattern.set(one.pattern[Math.floor(head / H)].subarray(start, start + q + 1), (head * n + q) * n);
+    }
+  }
+  const [losses, top] = [[0], /** @type {[number, number][][]} */ ([])];
+  for (let q = 0; q < n; q++) {
+    shares(one.logits, q * V, V);
+    const next = one.logits.subarray(q * V, (q + 1) * V);
+    if (q + 1 < n) losses.push(-Math.log(next[tokens[q + 1]]));
+    top.push([...next.entries()].sort((a, b) => b[1] - a[1]).slice(0, SHOWN));
+  }
+  return { pattern, losses, top };
 }
 
 /** @returns {Moment} */
@@ -54,7 +85,7 @@ const acts = {
   start({ settings }) {
     const net = new Net(settings, Float32Array);
     const test = sequences(settings, FRESH, MEASURED);
-    its = { net, run: new Run(net, settings.batch), fresh: new Run(net, MEASURED), test };
+    its = { net, run: new Run(net, settings.batch), fresh: new Run(net, MEASURED), one: new Run(net, 1), test };
     const shown = [...test.tokens.subarray(0, settings.n_ctx)];
     return { ...moment(), tokens: shown, length: test.lengths[0] };
   },
@@ -70,18 +101,22 @@ const acts = {
     return moment();
   },
 
-  /** The model as it stands, with heads off and paths cut. @param {{ off: import("./engine.js").Off }} message */
-  without({ off }) {
+  /**
+   * The model as it stands, on one sequence and on the fresh ones, with heads off and paths cut.
+   * @param {{ tokens: number[], off: Off, cut: boolean }} message
+   */
+  apart({ tokens, off, cut }) {
     const { fresh, test } = its;
     fresh.forward(test.tokens, off);
     fresh.lose();
     const [first, later] = lossesOfCopies(fresh, test.lengths);
-    const [previous, prefix] = [previousScores(fresh), prefixScores(fresh, test.lengths)];
-    return { first, later, previous, prefix, patterns: patternsOf(fresh) };
+    const prefix = prefixScores(fresh, test.lengths);
+    const changed = cut ? onOne(tokens, off) : null;
+    return { first, later, prefix, tokens, whole: onOne(tokens), changed };
   },
 };
 
 page.onmessage = (/** @type {MessageEvent} */ { data }) => {
   const answer = acts[/** @type {keyof typeof acts} */ (data.kind)](data);
-  page.postMessage({ ...answer, kind: data.kind, run: data.run }, [answer.patterns.buffer]);
+  page.postMessage({ ...answer, kind: data.kind, run: data.run, number: data.number });
 };
