@@ -154,7 +154,7 @@ export function render({ model, el }) {
     const { n_layers, n_heads, smeared_keys, clamped, shortest, longest } = settings;
     return (
       `${n_layers === 1 ? "One layer" : "Two layers"} of ${n_heads} head${n_heads > 1 ? "s" : ""}` +
-      `${smeared_keys ? ", keys smeared" : ""}${clamped ? ", head 0.0 looks at the token before" : ""}; ` +
+      `${smeared_keys ? ", keys smeared" : ""}${clamped ? `, head ${nameOf(0)} looks at the letter before` : ""}; ` +
       `${shortest === longest ? `always ${shortest}` : `${shortest} to ${longest}`} letters repeat.`
     );
   }
@@ -245,7 +245,9 @@ export function render({ model, el }) {
 
   /** @type {{ canvas: HTMLCanvasElement, caption: HTMLElement }[]} */
   let cells = [];
-  const nameOf = (/** @type {number} */ i) => `${Math.floor(i / settings.n_heads)}.${i % settings.n_heads}`;
+  /** As the chapters and the lab call it. @param {number} i */
+  const nameOf = (i) =>
+    settings.n_layers > 1 ? `${Math.floor(i / settings.n_heads)}.${i % settings.n_heads}` : String(i);
 
   /** Places for this model's heads. */
   function furnishHeads() {

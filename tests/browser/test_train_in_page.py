@@ -58,7 +58,7 @@ class Shown:
         return self.page.evaluate(f"({{...{ROOT}}})")
 
     def said(self) -> str:
-        return self.figure.locator(".ex-said").inner_text()
+        return self.figure.locator(".ex-said").first.inner_text()
 
 
 def test_steps_are_pythons(visit, folder):
