@@ -7,7 +7,7 @@ from course_utils.repeats import TURNED, RepeatsConfig, train_on_repeats
 from course_utils.roles import LEAST
 
 STEPS, EVERY = 400, 50  # of the run that stands there without JavaScript
-# What is changed, and what then happens (tests/unit/test_repeats.py holds them to it).
+# What is changed, and what then happens (tests/unit/test_train_in_page_figure.py holds them to it).
 PRESETS = {
     "The paper’s story: two layers": {},
     "One layer never gets there": {"n_layers": 1},

@@ -7,7 +7,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 from course_utils.figures import train_in_page_figure
-from course_utils.figures.train_in_page import PRESETS, train_worker
+from course_utils.figures.train_in_page import ASKS, PRESETS, TRUTH, train_worker
 from course_utils.repeats import TURNED, RepeatsConfig, train_on_repeats
 
 
@@ -45,10 +45,17 @@ def test_the_plain_version_is_a_run_that_turns(figure):
     assert values[0][2] - values[-1][2] > 1 > values[0][1] - values[-1][1]
 
 
+RUNS = PRESETS | {"One layer that is given a head that looks back": {"n_layers": 1, "clamped": True}}
+
+
+def test_the_prediction_has_its_truth_among_the_answers():
+    assert TRUTH in ASKS["choices"]
+
+
 @pytest.mark.release
-@pytest.mark.parametrize("name", PRESETS)
-def test_what_the_presets_say(name, record_property):
-    records = [train_on_repeats(RepeatsConfig(**PRESETS[name], seed=seed), 1000)[1] for seed in range(3)]
+@pytest.mark.parametrize("name", RUNS)
+def test_what_the_presets_and_the_prediction_say(name, record_property):
+    records = [train_on_repeats(RepeatsConfig(**RUNS[name], seed=seed), 1000)[1] for seed in range(3)]
     turned = [record["prefix"].max() >= TURNED for record in records]
     record_property("measured", f"best prefix matching {[round(r['prefix'].max(), 2) for r in records]}")
     assert all(turned) if "two layers" in name or "Smeared" in name else not any(turned)

@@ -136,7 +136,7 @@ export function resultsView(session, choose, favourite) {
       across.style.cssText = `top:${(100 * here) / n}%;height:${100 / n}%;width:${(100 * (here + 1)) / n}%`;
       const [what, mark] = kindOf(model, head);
       const state = off.has(head) ? " \u2013 its output is off" : "";
-      title.replaceChildren(make("b", {}, `Head ${called(model, head)}`), ` ${mark} ${what}${state}`);
+      title.replaceChildren(make("b", {}, `Head ${called(model, head)}`), ` ${mark} ${what || "pattern"}${state}`);
     }
     expect(here, place);
     const [most] = [...looking.entries()].sort((a, b) => b[1] - a[1]);
