@@ -37,7 +37,8 @@ def test_a_module_stands_alone_and_carries_at_most_30_kilobytes(name):
     figure = figures.Explorable(name, {}, "")
     assert not re.search(r"^import\b", figure.module, re.M), "nothing is left to import"
     assert len(re.findall(r"^export\b", figure.module, re.M)) == 2 and "export default { render };" in figure.module
-    # The lab is a page of its own, with a model and a tokenizer, whose views open what was trained; a prediction asks and answers, in four kinds.
+    # The lab is a page of its own, with a model and a tokenizer; its views open what was trained in the page; a
+    # prediction asks and answers, in four kinds.
     limit = {"induction_lab": 52_000, "train_in_page": 70_000, "predict": 36_000}.get(name, 30_000)
     assert len(figure._repr_html_().encode()) <= limit
 
