@@ -10,7 +10,7 @@ import nbformat
 
 # What is no statement about results: code, maths, roles and directives' options, addresses, tags.
 NOT_PROSE = [
-    r"^(```|~~~|:::)\{(?:math|code|code-block|bibliography)\b.*?^\1",
+    r"^(```|~~~|:::)\{(?:math|code|code-block|bibliography|route)\b.*?^\1",
     r"^(```|~~~)(?!\{).*?^\1",
     r"\$\$.*?\$\$",
     r"(?<!\\)\$[^$\n]+(?<!\\)\$",
