@@ -19,7 +19,7 @@ LEAST = 11  # pixels, the height of letters
 PIXELS = 4 / 3  # in a point
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 WORDS = (f"{{{SVG}}}text", f"{{{SVG}}}tspan")
-FOR_WORDS = r"color-mix(in srgb, \1 70%, var(--ex-ink))"
+FOR_WORDS = r"color-mix(in srgb, \1 50%, var(--ex-ink))"
 HEAD = re.compile(r"head-(\d+\.\d+)")
 SIZE, FAMILY = re.compile(r"font-size: ([\d.]+)px"), re.compile(r"font-family: ([^;]+)")
 ElementTree.register_namespace("", SVG)
@@ -110,7 +110,7 @@ def put_into_page(app, doctree, docname) -> None:
             markup = inline(path.read_text("utf-8"), image.get("alt", ""), name)
         except ExtensionError as error:
             raise ExtensionError(f"{docname}: {error}") from error
-        image.replace_self(nodes.raw("", f'<div class="course-drawn" role="group">{markup}</div>', format="html"))
+        image.replace_self(nodes.raw("", f'<div class="course-drawn">{markup}</div>', format="html"))
 
 
 def write_colours(app, config) -> None:

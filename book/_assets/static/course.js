@@ -155,6 +155,15 @@
       if (scrolls) element.tabIndex = 0;
       else if (element.tabIndex === 0) element.removeAttribute("tabindex");
     }
+    for (const [i, drawn] of document.querySelectorAll(".course-drawn").entries()) {
+      // What takes the keyboard has a name.
+      for (const [name, value] of [
+        ["role", "region"],
+        ["aria-label", `Picture ${i + 1}`],
+      ])
+        if (drawn.tabIndex === 0) drawn.setAttribute(name, value);
+        else drawn.removeAttribute(name);
+    }
   };
   let waiting = 0;
   const markSoon = () => {
