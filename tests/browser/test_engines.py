@@ -21,7 +21,7 @@ LOAD = """[...document.querySelectorAll('.lab-door button')]
     .filter(button => button.checkVisibility()).map(button => [button.click()]).length"""
 
 
-@pytest.fixture(scope="session", params=[Firefox, WebKit], ids=lambda kind: kind.__name__)
+@pytest.fixture(scope="module", params=[Firefox, WebKit], ids=lambda kind: kind.__name__)
 def engine(request, tmp_path_factory):
     missing = [package for package, there in request.param.NEEDS.items() if not there]
     if missing:
