@@ -1,5 +1,5 @@
-// A small model that trains in the page, in a worker: losses, scores and patterns as they change; and what it has become,
-// in the views of the lab.
+// A small model that trains in the page, in a worker: losses, scores and patterns as they change; and what it has
+// become, in the views of the lab.
 import { announcer, begin, choice, controls, draw, make, percent, slider, toggle } from "./kit.js";
 import { apartView, LETTERS } from "./train/apart.js";
 

@@ -29,7 +29,7 @@ def test_a_picture_is_put_into_the_page(course_pictures):
     assert 'data-head="1.6"' in text and "M 0 72 L 1.2 72 z" in text
     assert not re.search("xlink|metadata|<style|DejaVu|#[0-9a-f]{6}", text)
     assert "font-family: var(--course-sans)" in text and "fill: var(--ex-ground)" in text
-    assert "fill: color-mix(in srgb, var(--ex-orange) 70%, var(--ex-ink))" in text, "words are darker than lines"
+    assert "fill: color-mix(in srgb, var(--ex-orange) 50%, var(--ex-ink))" in text, "words are darker than lines"
     assert "stroke: var(--ex-orange)" in text and "width: 960px; min-width: 880px" in text  # 9 points are 12 pixels
 
 
