@@ -8,7 +8,7 @@ and otherwise which property failed, with the values. It never stops a notebook,
 import copy
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -115,6 +115,16 @@ def close(got, want, tolerance: float = 1e-5) -> bool:
     """Equal, up to the rounding of 32-bit numbers unless told otherwise; a different shape is not close."""
     got, want = numbers(got, "One of the two"), numbers(want, "One of the two")
     return got.shape == want.shape and torch.allclose(got, want, atol=tolerance, rtol=0)
+
+
+def name_mistake(got, mistakes: Mapping, says: str = "{}", tolerance: float = 1e-5, want=None) -> None:
+    """Raise Wrong if `got` is the answer of a known mistake: `says`, with its words in the braces.
+
+    mistakes: by the words, what each leads to. want: the right answer, if a mistake may come to it by chance.
+    """
+    for words, wrong in mistakes.items():
+        if close(got, wrong, tolerance) and (want is None or not close(wrong, want, tolerance)):
+            raise Wrong(says.format(words))
 
 
 def require_close(got, want, what: str, tolerance: float = 1e-4, hint: str = "") -> None:

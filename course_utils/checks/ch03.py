@@ -11,6 +11,7 @@ from course_utils.checks.base import (
     close,
     disguised,
     exercise,
+    name_mistake,
     normal,
     numbers,
     require,
@@ -41,7 +42,7 @@ def last_gets(answer) -> str:
         "This is the last position's own vector, swapped: it attends to all three.": X[-1].flip(0),
         "This is what the position holds afterwards. The question is what the head adds.": X[-1] + average.flip(0),
     }
-    _reject(got, mistakes)
+    name_mistake(got, mistakes)
     require_close(got, average.flip(0), "What the head adds", EXACT, "First the weighted average, then the swap.")
     return "Average, then swap; or swap, then average."
 
@@ -104,7 +105,7 @@ def arrives(answer) -> str:
         "This is a vector of the stream: the logits come after W_U.": weight * x[source] @ W,
         "The same token stands at two positions, and you took both: the source is one position.": same_token,
     }  # fmt: skip
-    _reject(got, mistakes)
+    name_mistake(got, mistakes)
     require_close(got, want, "What arrives", EXACT, "Attention × the source's W_E W_V W_O W_U.")
     parts = [numbers(answer(model, tokens, head, destination, j), "What arrives") for j in range(destination + 1)]
     whole = cache.head_out(0, head)[0, destination] @ model.W_U
@@ -339,8 +340,3 @@ def _reject_unless_right(got: torch.Tensor, want: list[float], mistakes: dict[st
     """Name the mistakes that lead to this answer, unless it is the right one."""
     told = [message for message, wrong in mistakes.items() if close(got, wrong, TOLERANT)]
     require(close(got, want, TOLERANT) or not told, " Or: ".join(told))
-
-
-def _reject(got: torch.Tensor, mistakes: dict[str, torch.Tensor]) -> None:
-    for told, wrong in mistakes.items():
-        require(not close(got, wrong), told)

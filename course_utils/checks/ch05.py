@@ -14,6 +14,7 @@ from course_utils.checks.base import (
     disguised,
     drawn_tokens,
     exercise,
+    name_mistake,
     normal,
     numbers,
     require,
@@ -113,8 +114,7 @@ def _require_positivities(got, model: AttentionOnlyTransformer, layer: int) -> N
         "You divide by one sum over all heads: each head has its own.": total / values.abs().sum(),
     }  # fmt: skip
     if not close(got, want):
-        for message, wrong in mistakes.items():
-            require(not close(got, wrong), f"Head 0 has {got[0]:.4g}, expected {want[0]:.4g}. {message}")
+        name_mistake(got, mistakes, f"Head 0 has {got[0]:.4g}, expected {want[0]:.4g}. {{}}")
     require_close(got, want, "The positivity of the heads", hint="The sum of all, over the sum of their sizes.")
 
 

@@ -16,6 +16,7 @@ from course_utils.checks.base import (
     drawn_tokens,
     exercise,
     later_keys,
+    name_mistake,
     normal,
     numbers,
     require,
@@ -214,8 +215,7 @@ def score_table(answer, who_is_read) -> str:
         "These are the weights of layer 0: the head that looks is in layer 1.": layer_0,
         "Position comes second, after the token: two rows and columns are exchanged.": want[order][:, order],
     }  # fmt: skip
-    for message, wrong in mistakes.items():
-        require(not close(got, wrong), message)
+    name_mistake(got, mistakes)
     score = float(model.attention_scores(cache.resid[1], 1)[0, head, query, key])
     told = f"The table sums to {float(got.sum()):.4g}, but the score is {score:.4g}."
     if close(got[0, 0], want[0, 0] + want[0, 1] + want[1, 0] + want[1, 1]):
@@ -309,8 +309,7 @@ def pattern_with_cut(answer, spared_least) -> str:
             "The mask is missing: no position looks at a later one.": pattern(q, k, mask=False),
             "This is the pattern of another head: it is `later` in layer 1.": pattern(q, k, head=earlier),
         }
-        for message, wrong in mistakes.items():
-            require(not close(got, wrong), f"Side {side!r}: {message}")
+        name_mistake(got, mistakes, f"Side {side!r}: {{}}")
         require_close(got, want, f"The pattern for side {side!r}", EXACT, hint)
     said = "One reading changed, and nothing else."
     for model, tokens, which in _models():

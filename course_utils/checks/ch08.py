@@ -17,6 +17,7 @@ from course_utils.checks.base import (
     disguised,
     drawn_tokens,
     exercise,
+    name_mistake,
     normal,
     require,
     require_close,
@@ -92,8 +93,7 @@ def _judge_shares(answer, name: str, model, tokens) -> None:
         "with heads first": torch.stack([second[0], first[1]]),
         "of the wrong sign: what lowers the loss has a share above 0": -want,
     }
-    for what, wrong in mistakes.items():
-        require(not close(got, wrong, 1e-3), f"On {name} the shares {_listed(got)} are {what}.")
+    name_mistake(got, mistakes, f"On {name} the shares {_listed(got)} are {{}}.", 1e-3)
     require_close(got, want, f"On {name}, a share", 1e-3, "Mean over both orders, from a uniform guess.")
 
 

@@ -10,7 +10,16 @@ import torch
 from course_utils import corpus
 from course_utils.causal_scrubbing import partners, recovered_share, scrub, summed_losses
 from course_utils.checkpoints import load_model
-from course_utils.checks.base import Wrong, close, drawn_tokens, exercise, numbers, require, require_close, small_model
+from course_utils.checks.base import (
+    Wrong,
+    drawn_tokens,
+    exercise,
+    name_mistake,
+    numbers,
+    require,
+    require_close,
+    small_model,
+)
 from course_utils.config import ModelConfig
 from course_utils.roles import heads_of
 from course_utils.scores import successors
@@ -105,9 +114,7 @@ def if_it_looked_back(answer) -> str:
             "holds positions: values read none": written(pattern, x=x + model.W_pos[:10]),
             "is of layer 1": pattern @ x @ model.W_V[1, head] @ model.W_O[1, head],
         }  # fmt: skip
-        for what, wrong in mistakes.items():
-            if close(got, wrong, EXACT) and not close(wrong, want, EXACT):
-                raise Wrong(f"What it writes {what}.")
+        name_mistake(got, mistakes, "What it writes {}.", EXACT, want)
         require_close(got, want, "What it writes", EXACT)
     return "If the second rung loses nothing by it, the explanation reaches down to the tokens."
 

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from course_utils.checkpoints import load_log
 from course_utils.checks.base import (
     Wrong,
-    close,
     exercise,
+    name_mistake,
     normal,
     require,
     require_close,
@@ -192,8 +192,7 @@ def smear(answer) -> str:
         "Only the key before is left: mix it with the key itself": before,
         "The keys are as they were": keys,
     }
-    for told, wrong in mistakes.items():
-        require(not close(got, wrong), f"{told}.")
+    name_mistake(got, mistakes, "{}.")
     require_close(got, want, "A smeared key", EXACT, "σ(α) of the key itself, 1 − σ(α) of the one before.")
     return "Every key carries the token before it."
 

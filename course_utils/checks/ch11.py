@@ -6,7 +6,17 @@ out another way, and compares.
 
 import torch
 
-from course_utils.checks.base import Wrong, close, drawn_tokens, exercise, normal, numbers, require, require_close
+from course_utils.checks.base import (
+    Wrong,
+    close,
+    drawn_tokens,
+    exercise,
+    name_mistake,
+    normal,
+    numbers,
+    require,
+    require_close,
+)
 from course_utils.config import TransformerConfig
 from course_utils.transformer import Transformer
 
@@ -191,9 +201,7 @@ def _less(model: Transformer, cache, head: int, part, side: str) -> torch.Tensor
 
 def _compare(got, want, mistakes, what: str) -> None:
     """Raise Wrong with the mistake that `got` looks like, or with where it differs."""
-    for which, wrong in mistakes.items():
-        if close(got, wrong, EXACT) and not close(wrong, want, EXACT):
-            raise Wrong(f"{what} {which}.")
+    name_mistake(got, mistakes, f"{what} {{}}.", EXACT, want)
     require_close(got, want, what, EXACT)
 
 

@@ -6,7 +6,15 @@ the answer out another way, and compares.
 
 import torch
 
-from course_utils.checks.base import Wrong, close, drawn_tokens, exercise, normal, numbers, require, require_close
+from course_utils.checks.base import (
+    drawn_tokens,
+    exercise,
+    name_mistake,
+    normal,
+    numbers,
+    require,
+    require_close,
+)
 from course_utils.config import TransformerConfig
 from course_utils.transformer import Transformer, rotated
 
@@ -61,9 +69,7 @@ def score_at(answer) -> str:
             "has the angles of base^(−p / d_head): there are d_head / 2 pairs": _slower(q, k, distance, base),
         }
         want = want / d_head**0.5
-        for what, wrong in mistakes.items():
-            if close(got.flatten()[0], wrong, EXACT) and not close(wrong, want, EXACT):
-                raise Wrong(f"The score at distance {distance} {what}.")
+        name_mistake(got.flatten()[0], mistakes, f"The score at distance {distance} {{}}.", EXACT, want)
         require_close(
             got.flatten()[0], want, f"The score at distance {distance}, d_head {d_head}, base {base:g}", EXACT
         )
@@ -99,9 +105,7 @@ def direct_and_all(answer) -> str:
             "is of the token that the model reads, not of the one that comes next":
             (added - added.mean(-1, keepdim=True))[:, 1:-1].gather(2, tokens[:, 1:-1, None]).mean(),
         }  # fmt: skip
-        for what, wrong in mistakes.items():
-            if close(direct, wrong, EXACT) and not close(wrong, want, EXACT):
-                raise Wrong(f"Of head {name} the direct effect, {direct:.4g}, {what}.")
+        name_mistake(direct, mistakes, f"Of head {name} the direct effect, {direct:.4g}, {{}}.", EXACT, want)
         require_close(direct, want, f"Of head {name} the direct effect", EXACT, "Only what the head itself writes.")
         mistakes = {
             "has the wrong sign: a fall counts up": -fall,
@@ -112,9 +116,7 @@ def direct_and_all(answer) -> str:
             "is of log-probabilities: take logits": of_answer(logits.log_softmax(-1), centred=False)
             - of_answer(without.log_softmax(-1), centred=False),
         }  # fmt: skip
-        for what, wrong in mistakes.items():
-            if close(whole, wrong, EXACT) and not close(wrong, fall, EXACT):
-                raise Wrong(f"Of head {name} the effect in all, {whole:.4g}, {what}.")
+        name_mistake(whole, mistakes, f"Of head {name} the effect in all, {whole:.4g}, {{}}.", EXACT, fall)
         require_close(whole, fall, f"Of head {name} the effect in all", EXACT, "Run it with the head put to zero.")
     return "What the two differ by is what others make of the head."
 
@@ -154,9 +156,7 @@ def told_by(answer) -> str:
             "is not divided by the two norms": table(folded * W_Q, over=False),
             "is of another head": table(folded * model.W_Q[layer, head - 1]),
         }
-        for what, wrong in mistakes.items():
-            if close(got, wrong, EXACT) and not close(wrong, want, EXACT):
-                raise Wrong(f"The table for {layer}.{head} {what}.")
+        name_mistake(got, mistakes, f"The table for {layer}.{head} {{}}.", EXACT, want)
         require_close(
             got, want, f"The composition with {layer}.{head}", EXACT, "‖W_OV W_Q‖ / (‖W_OV‖ ‖W_Q‖), norms in."
         )
@@ -212,9 +212,7 @@ def carriers(answer) -> str:
         "is of logits: take log-probabilities": share(logit, swapped(changed, clean, logit)),
         "is of probabilities: take their logarithms": share(likely, swapped(changed, clean, likely)),
     }
-    for what, wrong in mistakes.items():
-        if close(got, wrong, EXACT) and not close(wrong, want, EXACT):
-            raise Wrong(f"The table {what}.")
+    name_mistake(got, mistakes, "The table {}.", EXACT, want)
     require_close(got, want, "The share that comes back", EXACT, "One head at a time, all its positions.")
     return "Patching says where the difference runs; a cut says whether it is needed."
 
