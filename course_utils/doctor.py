@@ -18,10 +18,10 @@ from packaging.requirements import Requirement
 from course_utils import checkpoints, corpus, smollm2
 from course_utils.device import choose_device
 from course_utils.errors import CourseError
-from course_utils.machine import Finding, tell
+from course_utils.machine import OLDEST, Finding, tell
 
 ROOT = Path(__file__).resolve().parent.parent
-PYTHON, MEMORY_GB, DISK_GB = (3, 11), 2.0, 1.0
+MEMORY_GB, DISK_GB = 2.0, 1.0
 KERNEL = "python3"  # which the chapters name
 LEFT_OUT = ("llm", "llama-cpp-python")  # which the public model's package asks for, to run what is only read here
 # What a kernel's Python is asked, where notebooks run.
@@ -35,7 +35,7 @@ print(json.dumps([sys.prefix, found and found.origin]))
 def examine() -> Iterator[Finding]:
     """One finding after the other: Python, packages, the notebooks' Python, memory, disk, accelerator, files, model."""
     version = platform.python_version()
-    yield Finding(sys.version_info >= PYTHON, f"Python {version}", "install Python 3.11 to 3.14")
+    yield Finding(sys.version_info >= OLDEST, f"Python {version}", "install Python 3.11 to 3.14")
     yield from _packages()
     yield _kernel()
     memory = psutil.virtual_memory().available / 1e9

@@ -15,13 +15,12 @@ from itertools import combinations
 from pathlib import Path
 
 import torch
-from tqdm.auto import tqdm
 
 from course_utils import corpus
 from course_utils.clamping import Part
 from course_utils.headlines import first_step
 from course_utils.repeats import RepeatsConfig, train_on_repeats
-from tools.shipped import ship
+from tools import shipped
 
 SEEDS, STEPS, EVERY = range(8), 800, 10
 PARTS = ("previous", "match", "copy")
@@ -54,9 +53,7 @@ def main() -> None:
     runs = [Clamped(condition=condition, seed=seed) for seed in SEEDS for condition in CONDITIONS]
     missing = [(run, options.steps) for run in runs if name(run) not in record]
     with multiprocessing.get_context("spawn").Pool(options.jobs, torch.set_num_threads, (1,)) as pool:
-        for run, found in tqdm(pool.imap_unordered(train, missing), total=len(missing), unit="run"):
-            record[run] = found
-            ship(options.record, dict(sorted(record.items())), indent=1)
+        list(shipped.complete(train, missing, pool, options.record, record))
 
 
 def name(run: Clamped) -> str:

@@ -41,7 +41,7 @@ def notebook(plan: plans.Plan, book: plain.Book) -> NotebookNode:
 def exercises(page: Path, asked: Sequence[progress.Exercise], book: plain.Book, shows: Sequence[str] = ()):
     """These exercises of a chapter, and these predictions and figures, each below the cells that it needs."""
     cells = nbformat.read(page, as_version=4).cells
-    tasks = [place for place, cell in enumerate(cells) if any(_asks(cell, page, each.name) for each in asked)]
+    tasks = [place for place, cell in enumerate(cells) if any(asks(cell, page, each.name) for each in asked)]
     shown = [place for name in shows for place in _places(cells, name)]
     if not shown + tasks:
         return []
@@ -55,7 +55,8 @@ def exercises(page: Path, asked: Sequence[progress.Exercise], book: plain.Book, 
     return [cells[place] for place in chosen]
 
 
-def _asks(cell: NotebookNode, page: Path, exercise: str) -> bool:
+def asks(cell: NotebookNode, page: Path, exercise: str) -> bool:
+    """Whether a cell of this chapter gives the task of "Exercise 7.2"."""
     number, task = exercise.removeprefix("Exercise ").split(".")
     return notebooks.label(page) == number and f"### Exercise {task}:" in cell.source
 

@@ -6,7 +6,6 @@
 """
 
 import ast
-import json
 import re
 from pathlib import Path
 from xml.etree import ElementTree
@@ -15,7 +14,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from course_utils.figures.host import words
-from course_utils.figures.quiz import QUIZZES
+from course_utils.figures.quiz import QUIZZES, questions
 from tools import class_notebook, notebooks, plain, progress
 
 WORTH = {"easy": 1, "medium": 2, "hard": 3}
@@ -85,7 +84,7 @@ def moodle() -> str:
     quiz = ElementTree.Element("quiz")
     for path in sorted(QUIZZES.glob("*.json")):
         _category(quiz, f"How small transformers compute/Chapter {int(path.stem)}")
-        for number, question in enumerate(json.loads(re.sub("<!--.*?-->", "", path.read_text("utf-8"))), 1):
+        for number, question in enumerate(questions(path), 1):
             _multichoice(quiz, f"{int(path.stem)}.{number}", question)
     ElementTree.indent(quiz)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(quiz, "unicode") + "\n"

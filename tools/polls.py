@@ -1,11 +1,9 @@
 """Polls: the questions of the quizzes as slides, to vote on with coloured cards. No telephone, no network."""
 
-import json
-import re
 from collections.abc import Iterator
 from string import ascii_uppercase
 
-from course_utils.figures.quiz import QUIZZES
+from course_utils.figures.quiz import QUIZZES, questions
 
 
 def slides() -> Iterator[str]:
@@ -13,7 +11,7 @@ def slides() -> Iterator[str]:
     yield "# Polls\n\nHold up a card: A, B, C or D. Then talk to a neighbour who holds up another one, and vote again."
     for path in sorted(QUIZZES.glob("*.json")):
         yield f"# Chapter {int(path.stem)}"
-        for question in json.loads(re.sub("<!--.*?-->", "", path.read_text("utf-8"))):
+        for question in questions(path):
             answers = list(zip(ascii_uppercase, question["answers"], strict=False))
             notes = "\n".join(f"- {letter}{' is right' * each['right']}: {each['because']}" for letter, each in answers)
             yield f"## Vote\n\n{_question(question)}\n\n{_answers(answers)}\n\nNotes:\n\n{notes}"

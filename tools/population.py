@@ -24,7 +24,7 @@ from course_utils.checkpoints import LIVE, WEIGHTS, load_card, load_log, write_t
 from course_utils.config import PUT_BACK, RECIPES
 from course_utils.corpus import spread
 from course_utils.headlines import RECORD, final_loss, first_step, headlines
-from tools.shipped import ship
+from tools import shipped
 
 SEEDS = range(5)
 RATES = {"muon": (3e-3, 6e-3, 12e-3), "adamw": (1e-3, 2e-3, 4e-3)}  # of the matrices of heads and neurons
@@ -81,10 +81,8 @@ def main() -> None:
 def complete(pool, runs: Iterable[Run], record: dict[str, dict], options: argparse.Namespace) -> None:
     """Train what the record lacks, and write it down run by run."""
     missing = [(run, options.out) for run in runs if run.name not in record]
-    for name, found in tqdm(pool.imap_unordered(train, missing), total=len(missing), unit="run"):
-        record[name] = found
-        ship(options.record, dict(sorted(record.items())), indent=1)
-        tqdm.write(f"{name}: loss {found['validation_loss']}")
+    for name in shipped.complete(train, missing, pool, options.record, record):
+        tqdm.write(f"{name}: loss {record[name]['validation_loss']}")
 
 
 def train(job: tuple[Run, Path]) -> tuple[str, dict]:

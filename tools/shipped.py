@@ -2,9 +2,20 @@
 
 import hashlib
 import json
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
+from tqdm.auto import tqdm
+
 from course_utils.checkpoints import write_together
+
+
+def complete(train: Callable, jobs: Collection[tuple], pool, path: Path, record: dict[str, dict]) -> Iterator[str]:
+    """Run `train` on each job; it gives a name and what was found, which is written down at once. Yields the names."""
+    for name, found in tqdm(pool.imap_unordered(train, jobs), total=len(jobs), unit="run"):
+        record[name] = found
+        ship(path, dict(sorted(record.items())), indent=1)
+        yield name
 
 
 def ship(path: Path, made: dict, **layout) -> None:

@@ -12,9 +12,11 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import nbformat
+
 from course_utils import colours
 from course_utils.errors import CourseError
-from tools import notebooks, plain, plans, polls
+from tools import class_notebook, notebooks, plain, plans, polls
 
 ASSETS, FONTS = "book/_assets/slides", "book/_assets/static/vendor/fonts"
 TITLE = "How small transformers compute"
@@ -84,9 +86,9 @@ def _with_note(slide: str, part: plans.Part) -> str:
 
 def exercise(each, page: Path, plan: plans.Plan, book: plain.Book) -> str:
     """A slide that says what to do now, where, and how long it takes."""
-    number = each.name.split(".")[1]
-    text = "\n\n".join(cell.source for cell in plain.notebook(page, book).cells if cell.cell_type == "markdown")
-    task = re.search(rf"^### Exercise {number}: .+\n\n.+\n\n((?:.+\n?)+)", text, re.M)[1]
+    cells = nbformat.read(page, as_version=4).cells
+    text = plain.plain(next(cell.source for cell in cells if class_notebook.asks(cell, page, each.name)), page, book)
+    task = re.search(r"^### Exercise \d+: .+\n\n.+\n\n((?:.+\n?)+)", text, re.M)[1]
     task = re.sub(r"\[([^]]+)\]\([^)]*\)", r"\1", task)  # a slide leads nowhere
     where = f"{plan.notebook}.ipynb" if plan.notebook else page.name
     return (

@@ -132,9 +132,9 @@ export function render({ model, el }) {
       const { y, from, to } = scale(values, chart.unit);
       const path = (/** @type {number[]} */ numbers) =>
         `M${numbers.map((value, i) => `${x(run.measured[i]).toFixed(1)},${y(value).toFixed(1)}`).join("L")}`;
-      const others = chart.unit ? run.heads.filter((other) => other !== head) : [];
       const end = (/** @type {Head} */ each) => chart.of(run, each).at(-1) ?? 0;
       const leader = chart.unit && run.heads.reduce((best, each) => (end(each) > end(best) ? each : best));
+      const others = chart.unit ? run.heads.filter((other) => other !== head && other !== leader) : [];
       const zero = Math.max(from, Math.min(0, to));
       chart.svg.replaceChildren(
         draw("path", { class: "ex-base", d: `M${LEFT},${y(zero)}H${WIDTH - 6}` }),

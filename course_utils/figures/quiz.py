@@ -2,11 +2,17 @@
 
 import json
 import re
+from pathlib import Path
 
 from course_utils.errors import CourseError
 from course_utils.figures.host import HERE, Explorable, words
 
 QUIZZES = HERE / "quizzes"
+
+
+def questions(path: Path) -> list[dict]:
+    """What a file of `QUIZZES` asks, without the comments that name its numbers' claims."""
+    return json.loads(re.sub("<!--.*?-->", "", path.read_text("utf-8")))
 
 
 def quiz(chapter: str) -> Explorable:
@@ -20,9 +26,9 @@ def quiz(chapter: str) -> Explorable:
     known = sorted(other.stem for other in QUIZZES.glob("*.json"))
     if chapter not in known:
         raise CourseError(f"chapter {chapter!r}", f"there are quizzes for {known}", "name one of these, as a string")
-    questions = json.loads(re.sub("<!--.*?-->", "", path.read_text("utf-8")))
-    plain = "\n".join(f"<li>{_plain(question)}</li>" for question in questions)
-    return Explorable("quiz", {"questions": questions}, f'<ol class="ex-quiz">\n{plain}\n</ol>')
+    asked = questions(path)
+    plain = "\n".join(f"<li>{_plain(question)}</li>" for question in asked)
+    return Explorable("quiz", {"questions": asked}, f'<ol class="ex-quiz">\n{plain}\n</ol>')
 
 
 def _plain(question: dict) -> str:

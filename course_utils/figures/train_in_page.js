@@ -409,7 +409,6 @@ export function render({ model, el }) {
     for (const { lines, unit, svg, value } of charts) {
       const most = unit ? 1 : Math.ceil(Math.log(settings.d_vocab) + 0.3);
       const y = (/** @type {number} */ v) => BASE - (Math.min(v, most) / most) * (BASE - 8);
-      const count = lines(now).length;
       const current = lines(now);
       const marks = turned ? [draw("path", { class: "tr-turned", d: `M${x(turned.step)},4V${BASE}` })] : [];
       svg.replaceChildren(
@@ -418,7 +417,7 @@ export function render({ model, el }) {
         draw("text", { x: LEFT - 4, y: 14, "text-anchor": "end" }, String(most)),
         draw("text", { x: WIDTH - 6, y: BASE + 15, "text-anchor": "end" }, `${end} steps`),
         ...marks,
-        ...Array.from({ length: count }, (_, i) =>
+        ...current.map((_, i) =>
           draw("path", {
             class: `tr-line ${kindOf(unit, i)}`,
             d: `M${history.map((each) => `${x(each.step).toFixed(1)},${y(lines(each)[i]).toFixed(1)}`).join("L")}`,

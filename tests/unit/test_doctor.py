@@ -73,7 +73,7 @@ def test_a_damaged_file_is_named(tmp_path, monkeypatch, capsys):
     [
         ("MEMORY_GB", 1e6, "close other programs"),
         ("DISK_GB", 1e9, "free some"),
-        ("PYTHON", (9, 0), "install Python"),
+        ("OLDEST", (9, 0), "install Python"),
     ],
 )
 def test_what_is_short_is_said(attribute, value, words, monkeypatch):

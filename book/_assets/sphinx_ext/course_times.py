@@ -25,6 +25,13 @@ class RunTime(SphinxRole):
         return [run_time("", "", page=self.text)], []
 
 
+def _parsed(directive: SphinxDirective, text: str) -> list[nodes.Node]:
+    """What a directive has written, as the page would have it."""
+    box = nodes.container()
+    directive.state.nested_parse(StringList(text.splitlines(), directive.name), directive.content_offset, box)
+    return box.children
+
+
 class ExerciseTimes(SphinxDirective):
     def run(self):
         from tools import progress
@@ -34,9 +41,7 @@ class ExerciseTimes(SphinxDirective):
             self.env.note_dependency(str(chapter.path))
         # MyST-NB then writes this page again whenever a chapter has run again.
         NbMetadataCollector.set_doc_data(self.env, self.env.docname, "has_exec_table", True)
-        box = nodes.container()
-        self.state.nested_parse(StringList(markdown(chapters).splitlines(), "exercise-times"), self.content_offset, box)
-        return box.children
+        return _parsed(self, markdown(chapters))
 
 
 def markdown(chapters) -> str:
@@ -69,10 +74,7 @@ class ClassPlan(SphinxDirective):
         from tools import plans
 
         self.env.note_dependency(str(Path(self.env.srcdir, "book/workshop/plans.yml")))
-        box = nodes.container()
-        table = plans.table(plans.read()[self.arguments[0]])
-        self.state.nested_parse(StringList(table.splitlines(), "class-plan"), self.content_offset, box)
-        return box.children
+        return _parsed(self, plans.table(plans.read()[self.arguments[0]]))
 
 
 class Route(SphinxDirective):
@@ -86,10 +88,7 @@ class Route(SphinxDirective):
 
         for stop in self.content:
             self.env.note_dependency(str(Path(self.env.srcdir, "book", f"{stop.partition(':')[0]}.ipynb")))
-        box = nodes.container()
-        table = progress.route(int(self.arguments[0]), list(self.content))
-        self.state.nested_parse(StringList(table.splitlines(), "route"), self.content_offset, box)
-        return box.children
+        return _parsed(self, progress.route(int(self.arguments[0]), list(self.content)))
 
 
 class ChapterCards(SphinxDirective):
@@ -111,9 +110,7 @@ class ChapterCards(SphinxDirective):
                 f":img-top: /book/_assets/static/cards/{stem[:2]}.svg", ':img-alt: ""', "",
                 f"**{chapter.number} · {chapter.title}**", "", question, "", f"{chapter.minutes} minutes", ":::", "",
             ]  # fmt: skip
-        box = nodes.container()
-        self.state.nested_parse(StringList([*lines, "::::"], "chapter-cards"), self.content_offset, box)
-        return box.children
+        return _parsed(self, "\n".join([*lines, "::::"]))
 
 
 class FillIn(SphinxPostTransform):

@@ -6,8 +6,8 @@ import { BATCHES, FRESH, sequences } from "./task.js";
 
 /**
  * How things stand at a step: losses of the batch that comes next; each head's scores on fresh sequences, and prefix
- * matching on sequences as it is trained on (`own`); losses of copies on the fresh ones (`whole`); K-composition; patterns [head, query, key] on one sequence, 255 is
- * all attention.
+ * matching on sequences as it is trained on (`own`); losses of copies on the fresh ones (`whole`); K-composition;
+ * patterns [head, query, key] on one sequence, 255 is all attention.
  * @typedef {{ step: number, loss: number, first: number, later: number, previous: number[], prefix: number[],
  *   own: number[], whole: number[], composition: number[], patterns: Uint8Array }} Moment
  */
