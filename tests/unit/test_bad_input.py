@@ -73,7 +73,7 @@ UNDECLARED = {
     "smollm2.load": "pick_device checks the device", "headlines.first_step": "reads the arrays of a log",
     "headlines.population": "reads what ships", "headlines.summary": "reads an entry of it",
     "headlines.final_loss": "the same",
-    "figures.population.population_figure": "reads what ships",
+    "figures.population.population_figure": "reads what ships", "figures.quiz.questions": "the same",
     **{
         f"training.{name}": "runs inside a training step"
         for name in ("HeadMuon.step", "Optimiser.step", "orthogonalise", "sample_windows")
