@@ -1,5 +1,5 @@
-// A quiz: each answer gets its reason at once. Nothing is stored or sent.
-import { announcer, begin, make, unseen, words } from "./kit.js";
+// A quiz, one question at a time: each answer gets its reason at once. Nothing is stored or sent.
+import { aloud, announcer, begin, controls, make, unseen, words } from "./kit.js";
 
 /**
  * @typedef {{ text: string, right: boolean, because: string }} Answer
@@ -13,6 +13,8 @@ export function render({ model, el }) {
   const solved = new Set();
   const score = announcer();
   const tell = () => score.say(`${solved.size} of ${questions.length} answered rightly.`);
+  /** @param {number} number */
+  const placeOf = (number) => `Question ${number + 1} of ${questions.length}`;
 
   const blocks = questions.map(({ question, answers }, number) => {
     const reason = announcer();
@@ -38,15 +40,36 @@ export function render({ model, el }) {
       return make("li", {}, button);
     });
     return make(
-      "li",
-      {},
+      "div",
+      { role: "group", "aria-label": placeOf(number) },
       make("p", { class: "ex-question" }, ...words(question)),
       make("ul", { class: "ex-answers", role: "list" }, ...buttons),
       reason.element,
     );
   });
+
+  let at = 0;
+  const place = announcer(make("span", { class: "ex-value" }));
+  /** Shows the question that stands so many places further. @param {number} by */
+  const go = (by) => {
+    at = Math.min(Math.max(at + by, 0), blocks.length - 1);
+    for (const [number, block] of blocks.entries()) block.toggleAttribute("data-away", number !== at);
+    back.setAttribute("aria-disabled", String(at === 0));
+    next.setAttribute("aria-disabled", String(at === blocks.length - 1));
+    place.say(placeOf(at));
+    aloud(/** @type {HTMLElement} */ (blocks[at].firstElementChild));
+  };
+  /** @param {string} name @param {number} by */
+  const mover = (name, by) => {
+    const button = make("button", { type: "button" }, name);
+    button.addEventListener("click", () => go(by));
+    return button;
+  };
+  const [back, next] = [mover("Back", -1), mover("Next", 1)];
+  go(0);
   tell();
-  begin(el, make("ol", { class: "ex-quiz" }, ...blocks), score.element);
+  const turn = controls("Questions", back, place.element, next);
+  begin(el, make("div", { class: "ex-quiz" }, ...blocks), turn, score.element);
 }
 
 export default { render };
