@@ -4,7 +4,7 @@ import pytest
 from any_figure import AnyFigure
 from playwright.sync_api import expect
 
-from course_utils.figures import predict_figure
+from course_utils.figures import predict_figure, quiz
 
 pytestmark = pytest.mark.browser
 
@@ -34,7 +34,8 @@ def pair(kind: str) -> str:
 
 @pytest.fixture(scope="module")
 def folder(pages_of):
-    return pages_of(light=[pair("choices")], **{kind: [pair(kind)] for kind in ASKED})
+    pages = {kind: [pair(kind)] for kind in ASKED}
+    return pages_of(light=[pair("choices")], **pages, with_another=[pair("cell"), quiz("01")])
 
 
 def guess(page, kind: str) -> None:
@@ -51,6 +52,14 @@ def guess(page, kind: str) -> None:
         field.locator("[tabindex='0']").press("PageUp")
         page.keyboard.press("ArrowRight")
         page.keyboard.press("ArrowDown")
+
+
+def test_a_table_stays_one_when_another_figure_follows(visit, folder):
+    """That brings the shared style once more, and it must not undo the figure's own."""
+    page = visit(folder.as_uri()).open("with_another.html")
+    places = [button.bounding_box() for button in page.locator(".ex-grid button").all()]
+    assert [len({place[side] for place in places}) for side in "xy"] == [2, len(HEADS)]
+    assert page.locator(".ex-predict .ex-said").first.evaluate("said => getComputedStyle(said).marginBottom") == "0px"
 
 
 @pytest.mark.parametrize("kind", ASKED)
