@@ -22,6 +22,7 @@ from course_utils.model import Cache
 from course_utils.transformer import Transformer
 
 WEIGHTS, FRESH, BATCHES = 0, 1, 2  # streams of random numbers; batch i is drawn from stream BATCHES + i
+ORDERS = 2**31  # added to a batch's stream: of the orders in which shuffled copies come
 TURNED = 0.5  # prefix matching of the best head, on fresh sequences, from which on a model has turned
 
 
@@ -56,6 +57,11 @@ class RepeatsConfig:
         """Parts of the circuit that are held (`course_utils.clamping`)."""
         return ("previous",) if self.clamped else ()
 
+    @property
+    def shuffled(self) -> bool:
+        """Whether, in training, each later copy has its own order: tokens come again, what followed them doesn't."""
+        return False
+
     def __post_init__(self) -> None:
         check_fields(self)
         if not self.shortest <= self.longest <= (self.n_ctx - 1) // 2:
@@ -84,8 +90,12 @@ def sequences(settings: RepeatsConfig, stream: Step, n: Count = 1) -> tuple[Int[
     drawn = uniform(settings.seed, stream, n * (1 + high)).reshape(n, 1 + high)
     lengths = low + (drawn[:, 0] * (high - low + 1)).astype(int)
     once = 1 + (drawn[:, 1:] * (settings.d_vocab - 1)).astype(int)
-    rows = [[0, *np.resize(tokens[:N], settings.n_ctx - 1)] for tokens, N in zip(once, lengths, strict=True)]
-    return torch.tensor(np.array(rows)), torch.tensor(lengths)
+    rows = np.array([[0, *np.resize(tokens[:N], settings.n_ctx - 1)] for tokens, N in zip(once, lengths, strict=True)])
+    if settings.shuffled and stream != FRESH:
+        keys = uniform(settings.seed, ORDERS + stream, rows.size).reshape(rows.shape)
+        copy = (np.arange(settings.n_ctx) - 1) // lengths[:, None]
+        rows = np.take_along_axis(rows, (copy + keys * (copy > 0)).argsort(axis=1, kind="stable"), axis=1)
+    return torch.tensor(rows), torch.tensor(lengths)
 
 
 @checked

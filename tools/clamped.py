@@ -24,7 +24,8 @@ from tools import shipped
 
 SEEDS, STEPS, EVERY = range(8), 800, 10
 PARTS = ("previous", "match", "copy")
-CONDITIONS = ["free", *PARTS, *(" + ".join(pair) for pair in combinations(PARTS, 2)), "quiet positions"]
+CHANGED = ("quiet positions", "shuffled copies")  # nothing is held: the start, or what is learnt from, is another
+CONDITIONS = ["free", *PARTS, *(" + ".join(pair) for pair in combinations(PARTS, 2)), *CHANGED]
 LEAST = {"previous": (0, 0.4), "prefix": (1, 0.2)}  # layer, and the score from which on a head is there
 
 
@@ -41,6 +42,10 @@ class Clamped(RepeatsConfig):
     @property
     def spread(self) -> dict[str, float]:
         return super().spread | ({"W_pos": 0.25} if self.condition == "quiet positions" else {})
+
+    @property
+    def shuffled(self) -> bool:
+        return self.condition == "shuffled copies"
 
 
 def main() -> None:
