@@ -46,6 +46,12 @@ def best(model, tokens, keys_of=None, reduce="mean", everywhere=False, value=Non
     return (place[::-1] if swapped else place), table.max() if value is None else value
 
 
+def best_over_all_keys(model, tokens):
+    """All that the keys get, divided by how many they are."""
+    place, total = best(model, tokens, reduce="sum")
+    return place, total / sum(len(at) for at in keys(lambda j: j + 1)(tokens[0].tolist()))
+
+
 def second(**wrong):
     return keys(lambda j: j + 1), lambda model, tokens: best(model, tokens, **wrong)
 
@@ -130,7 +136,9 @@ def model_changed_in_place(model, tokens, N, earlier, later):
 # --- exercise 4 ---
 
 
-def pointed(apart=2.0, shift=1, copied=True, read="pointer", gain=50.0, double=False):
+def pointed(apart=2.0, shift=1, copied=True, read="pointer", gain=50.0, double=False, pointer_by=None, gain_1=None):
+    """pointer_by: what OV_0 is, of the blocks position and pointer."""
+
     def answer(d_vocab, n_ctx):
         d = 2 * d_vocab + 2 * n_ctx
         token, position, pointer, output = torch.eye(d).split([d_vocab, n_ctx, n_ctx, d_vocab])
@@ -138,8 +146,8 @@ def pointed(apart=2.0, shift=1, copied=True, read="pointer", gain=50.0, double=F
         moved = torch.diag(torch.ones(n_ctx - abs(shift)), shift)
         weights = (
             gain * (token.T @ token - apart * position.T @ position),
-            position.T @ pointer,
-            gain * ask.T @ moved @ position,
+            pointer_by(position, pointer) if pointer_by else position.T @ pointer,
+            (gain_1 or gain) * ask.T @ moved @ position,
             token.T @ (output if copied else token),
         )
         return [W.double() for W in weights] if double else weights
@@ -181,6 +189,7 @@ MISTAKES = [
     (ch07.induction_keys, second(reduce="sum"), "the sum over the queries"),
     (ch07.induction_keys, second(everywhere=True), "over all queries"),
     (ch07.induction_keys, second(mean=True), "the mean over keys"),
+    (ch07.induction_keys, (keys(lambda j: j + 1), best_over_all_keys), "by how many queries have a key"),
     (ch07.induction_keys, second(keys_of=keys(lambda j: j)), "earlier occurrences themselves"),
     (ch07.induction_keys, second(swapped=True), "There is no head"),
     (ch07.induction_keys, second(value=0.5), "the mean attention of head"),
@@ -201,6 +210,7 @@ MISTAKES = [
     (ch07.matching_without, cut_and(swapped=True), "you say that it needs"),
     (ch07.matching_without, cut_and(total=True), "what is left is"),
     (ch07.matching_without, (matched(), lambda *_: ((0, 8), 0.02, 0.4)), "what is left is"),
+    (ch07.matching_without, (matched(), lambda *given: ((0, 8), *needs(*given)[1:])), "you say that it needs (0, 8)"),
     (ch07.matching_without, (matched(), lambda *_: (0, 8)), "Return three things"),
     (ch07.pointer_weights, pointed(apart=-1.0), "keep it out"),
     (ch07.pointer_weights, pointed(shift=0), "must be moved by one"),
@@ -209,6 +219,15 @@ MISTAKES = [
     (ch07.pointer_weights, pointed(read="position"), "comes from the pointer block"),
     (ch07.pointer_weights, pointed(copied=False), "OV_1 must copy"),
     (ch07.pointer_weights, pointed(gain=0.1), "layer 0 looks at"),
+    (ch07.pointer_weights, pointed(gain=1.0), "), which is the right one, but too blurred"),
+    (ch07.pointer_weights, pointed(gain_1=1.0), "but too blurred: make the scores larger"),
+    (
+        ch07.pointer_weights,
+        pointed(pointer_by=lambda position, pointer: 0 * (position.T @ pointer)),
+        "pointer block empty",
+    ),
+    (ch07.pointer_weights, pointed(pointer_by=lambda position, pointer: pointer.T @ position), "OV_0 must copy"),
+    (ch07.pointer_weights, pointed(pointer_by=lambda position, pointer: position.T @ pointer.roll(1, 0)), "as it is"),
     (ch07.pointer_weights, lambda *sizes: pointed()(*sizes)[:3], "Return four matrices"),
     (ch07.pointer_weights, lambda *sizes: tuple(W[1:] for W in pointed()(*sizes)), "QK_0 has shape"),
     (ch07.pointer_weights, nothing, "Return four matrices"),
