@@ -139,6 +139,8 @@ MEASURES = """() => {
 }"""
 CHAPTERS = [name for name in BOOK if re.match(r"book/\d\d_", name) and not name.startswith("book/13")]
 
+SEVENTH = next(name for name in CHAPTERS if "/07_" in name)
+
 
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_a_chapter_leads_with_its_picture(visit, served, name):
@@ -166,6 +168,35 @@ def test_code_is_shown_by_choice_and_the_choice_is_kept(visit, served):
     assert page.evaluate(seen) > open_cells
     page.get_by_role("button", name="key", exact=True).click()
     assert page.evaluate(seen) == open_cells
+
+
+def test_what_only_prepares_stands_in_the_fold_of_what_it_prepares(visit, served):
+    page = visit(served).open(SEVENTH)
+    both = page.locator(".bd-article details.hide:has(> .cell_input + .cell_input)").first
+    assert both.locator(":scope > summary").inner_text() == "How this was computed"
+    both.locator(":scope > summary").click()
+    assert [code.is_visible() for code in both.locator(":scope > .cell_input").all()[:2]] == [True, True]
+    empty = ".tag_hide-input:not(.tag_claims, :has(.cell_output))"
+    assert page.locator(f"{empty} + .tag_hide-input:has(.cell_output):not(:has([data-asks]))").count() == 0
+
+
+def test_an_exercise_is_folded_until_it_is_opened_linked_to_or_printed(visit, served):
+    page = visit(served).open(SEVENTH)
+    exercises, stubs = page.locator(".course-exercise"), page.locator(".course-exercise .tag_exercise:visible")
+    assert exercises.count() >= 4 and stubs.count() == 0
+    third = exercises.nth(2)
+    for part in ("h3", "p >> nth=0", "p >> nth=1", "summary >> nth=0"):
+        assert third.locator(part).is_visible()
+    folded, task = third.bounding_box()["height"], third.locator("p").nth(1)
+    assert folded < 200 and task.evaluate("task => task.scrollHeight > task.clientHeight"), "its first two lines"
+    third.locator("summary").first.press("Enter")
+    assert stubs.count() == 1 and task.evaluate("task => task.scrollHeight <= task.clientHeight")
+    for link in (f"#{exercises.nth(1).get_attribute('id')}", f"?#{exercises.nth(0).get_attribute('id')}"):
+        page.goto(f"{served}/{SEVENTH}{link}")
+        page.locator(f"{link.strip('?')} .tag_exercise").wait_for()
+    assert stubs.count() == 1, "loaded anew, the others are folded"
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert stubs.count() == exercises.count()
 
 
 def test_begin_stands_on_the_first_screen(visit, served):

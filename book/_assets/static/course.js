@@ -6,11 +6,16 @@
     summary.querySelector(".expanded").textContent = "Hide the solution";
   }
 
-  // A folded cell that shows nothing only prepares.
-  for (const summary of document.querySelectorAll(
-    ".tag_hide-input:not(.tag_claims, :has(.cell_output)) > .hide > summary",
-  ))
-    for (const words of summary.children) words.textContent = "Set-up";
+  // A folded cell that shows nothing only prepares: its code stands in the fold of the next cell, before that one's own.
+  const ONLY_PREPARES = ".tag_hide-input:not(.tag_claims, :has(.cell_output)) > .hide";
+  for (const fold of [...document.querySelectorAll(ONLY_PREPARES)].reverse()) {
+    const [summary, ...code] = fold.children;
+    const next = fold.parentElement.nextElementSibling;
+    if (next?.matches(".tag_hide-input:not(.tag_claims, :has([data-asks]))")) {
+      next.querySelector(":scope > .hide > summary").after(...code);
+      fold.parentElement.remove();
+    } else for (const words of summary.children) words.textContent = "Set-up";
+  }
 
   // How much code is seen: key, all or none of it. Exercises and their solutions are the reader's.
   const KEPT = "course-code";
@@ -55,16 +60,19 @@
     });
   if (choices.some((button) => button.dataset.code === kept()) && kept() !== "key") showCode(kept());
 
-  // A link opens what it points to.
+  // A link opens what it points to, and paper the exercises.
   const openTarget = () => {
     const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
-    let folded = target?.closest("details:not([open])");
+    let folded = target?.querySelector(":scope > .course-more:not([open])") ?? target?.closest("details:not([open])");
     if (!folded) return;
     for (; folded; folded = folded.parentElement.closest("details:not([open])")) folded.open = true;
     target.scrollIntoView();
   };
   window.addEventListener("hashchange", openTarget);
   openTarget();
+  window.addEventListener("beforeprint", () => {
+    for (const exercise of document.querySelectorAll(".course-more")) exercise.open = true;
+  });
 
   // A head that the text names is lit in the nearest picture that names it, while it is pointed at or has the focus.
   const lit = "course-lit";
