@@ -15,6 +15,9 @@ class CourseError(ValueError):
         super().__init__(f"{what}: {rule}. Remedy: {remedy}.")
         self.what, self.rule, self.remedy = what, rule, remedy
 
+    def __reduce__(self) -> tuple:  # as it is made again where another process raised it
+        return type(self), (self.what, self.rule, self.remedy)
+
 
 def is_integer(value) -> bool:
     """Whether `value` is an integer of Python, NumPy or PyTorch; truth values are none."""

@@ -5,6 +5,7 @@ look random come from a generator that the page's script shares to the last bit:
 same batches here and there.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Annotated, Literal
 
@@ -27,24 +28,22 @@ TURNED = 0.5  # prefix matching of the best head, on fresh sequences, from which
 
 
 @dataclass(frozen=True)
-class RepeatsConfig:
-    """A model, its task and how it learns it."""
+class SmallConfig:
+    """A small model and how it learns. What it learns is added below, and in `course_utils.markov`."""
 
     n_layers: Annotated[int, within(1, 2)] = 2
     n_heads: Count = 4
     d_head: Count = 16  # the stream is n_heads · d_head wide
     d_vocab: Annotated[int, within(2)] = 24  # the start token, 0, included
     n_ctx: Annotated[int, within(8)] = 32
-    shortest: Annotated[int, within(2)] = 5  # n is uniform from here
-    longest: Annotated[int, within(2)] = 15  # to here; the same twice: one fixed length
     smeared_keys: bool = False
     positions: Literal["read", "stream", "none"] = "read"  # "read": by queries and keys, as in the paper
-    clamped: bool = False  # head 0.0 looks at the token before, from the start and for ever
     optimiser: Literal["adamw", "sgd"] = "adamw"
     lr: Rate = 3e-3
     batch: Count = 16
     seed: Step = 0
 
+    __post_init__ = check_fields
     to_dict = asdict
 
     @property
@@ -55,6 +54,19 @@ class RepeatsConfig:
     @property
     def held(self) -> tuple[clamping.Part, ...]:
         """Parts of the circuit that are held (`course_utils.clamping`)."""
+        return ()
+
+
+@dataclass(frozen=True)
+class RepeatsConfig(SmallConfig):
+    """A model, its task and how it learns it."""
+
+    shortest: Annotated[int, within(2)] = 5  # n is uniform from here
+    longest: Annotated[int, within(2)] = 15  # to here; the same twice: one fixed length
+    clamped: bool = False  # head 0.0 looks at the token before, from the start and for ever
+
+    @property
+    def held(self) -> tuple[clamping.Part, ...]:
         return ("previous",) if self.clamped else ()
 
     @property
@@ -63,7 +75,7 @@ class RepeatsConfig:
         return False
 
     def __post_init__(self) -> None:
-        check_fields(self)
+        super().__post_init__()
         if not self.shortest <= self.longest <= (self.n_ctx - 1) // 2:
             rule = f"shortest ≤ longest ≤ {(self.n_ctx - 1) // 2} must hold: two copies have to fit in n_ctx"
             raise CourseError(f"repeats of {self.shortest} to {self.longest}", rule, "use 5 and 15 with n_ctx=32")
@@ -99,7 +111,7 @@ def sequences(settings: RepeatsConfig, stream: Step, n: Count = 1) -> tuple[Int[
 
 
 @checked
-def initial(settings: RepeatsConfig) -> Transformer:
+def initial(settings: SmallConfig) -> Transformer:
     """The model before its first step. (Uniform numbers, which are the same in every language.)"""
     cfg = TransformerConfig(
         n_layers=settings.n_layers, n_heads=settings.n_heads, d_model=settings.n_heads * settings.d_head,
@@ -119,12 +131,12 @@ def initial(settings: RepeatsConfig) -> Transformer:
     return model
 
 
-def run(model: Transformer, settings: RepeatsConfig, tokens: Tensor) -> tuple[Tensor, Cache]:
+def run(model: Transformer, settings: SmallConfig, tokens: Tensor) -> tuple[Tensor, Cache]:
     """Logits and cache, with what the settings hold held."""
     return clamping.run(model, tokens, settings.held)
 
 
-def losses(model: Transformer, settings: RepeatsConfig, tokens: Tensor) -> Float[Tensor, "batch predictions"]:
+def losses(model: Transformer, settings: SmallConfig, tokens: Tensor) -> Float[Tensor, "batch predictions"]:
     """The loss of each prediction made from position 1 on."""
     logits = run(model, settings, tokens)[0] if settings.held else model(tokens)
     return F.cross_entropy(logits[:, 1:-1].mT, tokens[:, 2:], reduction="none")
@@ -150,15 +162,15 @@ def head_scores(
     return pattern.diagonal(offset=-1, dim1=-2, dim2=-1)[..., 1:].mean((1, 3)), prefix
 
 
-@checked
 @torch.enable_grad()
-def train_on_repeats(
-    settings: RepeatsConfig, steps: Step, every: Count = 20, stop: bool = False
-) -> tuple[Transformer, dict[str, np.ndarray]]:
-    """The model after `steps` steps, and what was measured on the way: step, loss, first, later, previous, prefix.
+def train(
+    settings: SmallConfig, steps: int, every: int, batch: Callable, measure: Callable,
+    enough: Callable = lambda found: False,
+) -> tuple[Transformer, dict[str, np.ndarray]]:  # fmt: skip
+    """The model after `steps` steps, or when it is `enough`, and what was measured on the way.
 
-    Measured every so many steps: the mean loss, and that on first and later copies, of the batch that comes next; the
-    heads' scores on 32 fresh sequences. `stop`: when it has turned.
+    `batch(step)` gives tokens and what else is known of them. Every so many steps stand in the record the mean loss of
+    the batch that comes next and what `measure` says of the model, of these losses and of what else is known.
     """
     model = initial(settings)
     weights = [weight for weight in model.parameters() if weight.requires_grad]
@@ -167,19 +179,38 @@ def train_on_repeats(
         if settings.optimiser == "sgd"
         else torch.optim.AdamW(weights, settings.lr, betas=(0.9, 0.99))
     )
-    fresh, record = sequences(settings, FRESH, 32), []
+    record = []
     for step in range(steps + 1):
-        tokens, lengths = sequences(settings, BATCHES + step, settings.batch)
+        tokens, *known = batch(step)
         each = losses(model, settings, tokens)
         if step % every == 0:
-            previous, prefix = head_scores(model, settings, *fresh)
-            values = [step, each.mean().item(), *by_copy(each.detach(), lengths), previous.numpy(), prefix.numpy()]
-            record.append(values)
-            if stop and prefix.max() >= TURNED:
+            found = {"step": step, "loss": each.mean().item(), **measure(model, each.detach(), *known)}
+            record.append(found)
+            if enough(found):
                 break
         if step < steps:
             optimiser.zero_grad()
             each.mean().backward()
             optimiser.step()
-    names = ("step", "loss", "first", "later", "previous", "prefix")
-    return model, {name: np.array(values) for name, values in zip(names, zip(*record, strict=True), strict=True)}
+    return model, {name: np.array([found[name] for found in record]) for name in record[0]}
+
+
+@checked
+def train_on_repeats(
+    settings: RepeatsConfig, steps: Step, every: Count = 20, stop: bool = False
+) -> tuple[Transformer, dict[str, np.ndarray]]:
+    """The model after `steps` steps, and what was measured on the way: step, loss, first, later, previous, prefix.
+
+    Measured every so many steps: the mean loss, and that on first and later copies, of the batch that comes next; the
+    heads' scores on 32 fresh sequences. `stop`: when it has turned.
+    """
+    fresh = sequences(settings, FRESH, 32)
+
+    def measure(model: Transformer, each: Tensor, lengths: Tensor) -> dict:
+        first, later = by_copy(each, lengths)
+        previous, prefix = head_scores(model, settings, *fresh)
+        return {"first": first, "later": later, "previous": previous.numpy(), "prefix": prefix.numpy()}
+
+    batch = lambda step: sequences(settings, BATCHES + step, settings.batch)  # noqa: E731
+    turned = lambda found: stop and found["prefix"].max() >= TURNED  # noqa: E731
+    return train(settings, steps, every, batch, measure, turned)

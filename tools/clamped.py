@@ -7,16 +7,9 @@ when it ends, in course_utils/data/clamped.json; interrupted, the command goes o
 is to be found was written down before the first run, in benchmarks/clamped_expected.md.
 """
 
-import argparse
-import json
-import multiprocessing
 from dataclasses import dataclass
 from itertools import combinations
-from pathlib import Path
 
-import torch
-
-from course_utils import corpus
 from course_utils.clamping import Part
 from course_utils.headlines import first_step
 from course_utils.repeats import RepeatsConfig, train_on_repeats
@@ -49,16 +42,8 @@ class Clamped(RepeatsConfig):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--record", type=Path, default=corpus.DATA / "clamped.json", metavar="FILE", help="of scores")
-    parser.add_argument("--steps", type=int, default=STEPS, metavar="N", help=f"of each run ({STEPS})")
-    parser.add_argument("--jobs", type=int, default=2, metavar="N", help="runs at a time (2)")
-    options = parser.parse_args()
-    record = json.loads(options.record.read_text("utf-8")) if options.record.exists() else {}
     runs = [Clamped(condition=condition, seed=seed) for seed in SEEDS for condition in CONDITIONS]
-    missing = [(run, options.steps) for run in runs if name(run) not in record]
-    with multiprocessing.get_context("spawn").Pool(options.jobs, torch.set_num_threads, (1,)) as pool:
-        list(shipped.complete(train, missing, pool, options.record, record))
+    shipped.measure_runs(__doc__, "clamped.json", STEPS, train, {name(run): run for run in runs})
 
 
 def name(run: Clamped) -> str:

@@ -1,13 +1,31 @@
 """What is measured once and ships: a file of numbers, and its line in the manifest beside it."""
 
+import argparse
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterator
+import multiprocessing
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+import torch
 from tqdm.auto import tqdm
 
+from course_utils import corpus
 from course_utils.checkpoints import write_together
+
+
+def measure_runs(says: str, file: str, steps: int, train: Callable, runs: Mapping[str, Any]) -> None:
+    """A command, told by `says`, that trains those of the small `runs` that `file` lacks; `train` gets (run, steps)."""
+    parser = argparse.ArgumentParser(description=says.splitlines()[0])
+    parser.add_argument("--record", type=Path, default=corpus.DATA / file, metavar="FILE", help="of scores")
+    parser.add_argument("--steps", type=int, default=steps, metavar="N", help=f"of each run ({steps})")
+    parser.add_argument("--jobs", type=int, default=2, metavar="N", help="runs at a time (2)")
+    options = parser.parse_args()
+    record = json.loads(options.record.read_text("utf-8")) if options.record.exists() else {}
+    missing = [(run, options.steps) for name, run in runs.items() if name not in record]
+    with multiprocessing.get_context("spawn").Pool(options.jobs, torch.set_num_threads, (1,)) as pool:
+        list(complete(train, missing, pool, options.record, record))
 
 
 def complete(train: Callable, jobs: Collection[tuple], pool, path: Path, record: dict[str, dict]) -> Iterator[str]:

@@ -29,6 +29,7 @@ from course_utils.checked import FILLED, FINITE, Made, Rule, along, check, check
 from course_utils.config import ModelConfig, TrainConfig, TransformerConfig
 from course_utils.errors import CourseError
 from course_utils.factored import FactoredMatrix
+from course_utils.markov import MarkovConfig
 from course_utils.model import AttentionOnlyTransformer
 from course_utils.predict import Guess
 from course_utils.repeats import RepeatsConfig
@@ -78,9 +79,10 @@ UNDECLARED = {
         f"training.{name}": "runs inside a training step"
         for name in ("HeadMuon.step", "Optimiser.step", "orthogonalise", "sample_windows")
     },
-    "repeats.RepeatsConfig.to_dict": "takes nothing of the reader's", "repeats.run": "a part of a run of training",
+    "repeats.SmallConfig.to_dict": "takes nothing of the reader's", "repeats.run": "a part of a run of training",
     "clamping.run": "the same",
     "repeats.losses": "the same", "repeats.by_copy": "the same", "repeats.head_scores": "the same",
+    "repeats.train": "the same", "markov.distance": "of what predictors gives",
     **{
         name: "a part of a run of training"
         for name in ("training.Optimiser.load", "training.make_card", "formation.Log.save", "formation.Meter.measure")
@@ -316,6 +318,9 @@ OWN = {
     "circuits.qk_ov.centre": {"values": STREAM}, "circuits.kronecker.through_head": {"pattern": CACHE.pattern[0, :, 0]},
     **{f"repeats.{name}": {"stream": 1} for name in ("uniform", "sequences")},
     "repeats.train_on_repeats": {"steps": 1, "every": 1, "stop": True},
+    "markov.chains": {"settings": MarkovConfig(), "stream": 1},
+    "markov.predictors": {"settings": MarkovConfig(d_vocab=17)},
+    "markov.train_on_chains": {"settings": MarkovConfig(n_ctx=8, batch=2), "steps": 1, "every": 1},
     "continuations.continue_greedily": {"steps": 1}, "transformer.fold_norms": {"model": PUT_BACK},
     "formation.snapshot_steps": {"steps": 1}, "training.train_on_bigrams": {"steps": 1},
     "model.AttentionOnlyTransformer.init": {"cfg": MODEL.cfg}, "transformer.class_of": {"cfg": MODEL.cfg},

@@ -172,3 +172,9 @@ def test_a_training_state_of_another_kind(tmp_path, text_is_small):
     (tmp_path / "mine.state.safetensors").write_bytes(b"not a state")
     with pytest.raises(CourseError, match="mine.state.safetensors.*Remedy:"):
         train("mine", sizes, cfg, tmp_path, resume=True)
+
+
+def test_an_error_of_another_process_is_the_same_error():
+    error = CourseError("d_model is -3", "it must be positive", "pass 384")
+    make, given = error.__reduce__()
+    assert str(make(*given)) == str(error) and make(*given).remedy == "pass 384"
