@@ -4,6 +4,7 @@ Each checker draws a small random model (in 64-bit numbers), works out the answe
 is found in a trained model is compared on the shipped one and on one that no page shows.
 """
 
+import copy
 from dataclasses import replace
 from functools import cache
 
@@ -78,12 +79,18 @@ def _judge_shares(answer, name: str, model, tokens) -> None:
     require_given(got)
     require(isinstance(got, torch.Tensor | list | tuple) and len(got) == 2, "Return the two shares.")
     got = _exact([float(share) for share in got])
-    embedding, terms, _ = _terms(model, tokens)
-    heads = terms.sum(dim=(0, 1))
+    embedding, terms = _terms(model, tokens)
     guess = torch.tensor(float(model.cfg.d_vocab)).log().item()
-    direct, alone, both = (_loss(model, x, tokens) for x in (embedding, heads, embedding + heads))
-    first, second = _exact([guess - direct, guess - alone]), _exact([alone - both, direct - both])
+
+    def orders(heads, skip=1):
+        """What the direct path and these heads take off the loss: each first, each second."""
+        direct, alone, both = (_loss(model, x, tokens, skip) for x in (embedding, heads, embedding + heads))
+        return _exact([guess - direct, guess - alone]), _exact([alone - both, direct - both])
+
+    singles = terms.sum(dim=(0, 1))
+    first, second = orders(singles)
     want = (first + second) / 2
+    with_virtual = model.run_with_cache(tokens)[1].resid[-1] - embedding
     mistakes = {
         "what each gives when it comes first": first,
         "what each gives when it comes second": second,
@@ -92,6 +99,8 @@ def _judge_shares(answer, name: str, model, tokens) -> None:
         "in the paper's order, the direct path first": torch.stack([first[0], second[1]]),
         "with heads first": torch.stack([second[0], first[1]]),
         "of the wrong sign: what lowers the loss has a share above 0": -want,
+        "taken with the prediction made at position 0: leave it out": sum(orders(singles, skip=0)) / 2,
+        "made with the virtual heads included: let every head read the bare embedding": sum(orders(with_virtual)) / 2,
     }
     name_mistake(got, mistakes, f"On {name} the shares {_listed(got)} are {{}}.", 1e-3)
     require_close(got, want, f"On {name}, a share", 1e-3, "Mean over both orders, from a uniform guess.")
@@ -132,6 +141,9 @@ def one_step(answer) -> str:
         raise Wrong("A layer reads what it and later layers wrote: it can read the layers before it only.")
     if all(close(x, out(embedding + sum(written[: layer + 1]), layer)) for layer, x in enumerate(got)):
         raise Wrong("A layer reads its own output: it can read the layers before it only.")
+    for which, only in (("0", written[0]), ("1", written[1])):
+        if close(got[2], out(embedding + only, 2)):
+            raise Wrong(f"Layer 2 reads what layer {which} wrote only: it must read layers 0 *and* 1.")
     if all(close(x, out(sum(written[:layer], torch.zeros_like(embedding)), layer)) for layer, x in enumerate(got)):
         raise Wrong("The embedding is missing: it is in the stream at every step.")
     if all(close(x, r + y) for x, r, y in zip(got, reads, want, strict=True)):
@@ -155,7 +167,7 @@ def two_rises(answer, underrated) -> str:
         require_given(got)
         require(isinstance(got, torch.Tensor | list | tuple) and len(got) == 2, "Return two numbers: frozen, real.")
         cache = model.run_with_cache(tokens)[1]
-        embedding, terms, ablated = _terms(model, tokens, (layer, head))
+        (embedding, terms), ablated = _terms(model, tokens), _ablated(model, tokens, (layer, head))
         singles, full, term = embedding + terms.sum(dim=(0, 1)), cache.resid[-1], terms[layer, head]
 
         def loss(stream, skip=1, model=model, tokens=tokens):
@@ -187,6 +199,7 @@ def two_rises(answer, underrated) -> str:
                 if abs(number - wrong) < ROUNDED and abs(wrong - right) > ROUNDED:
                     raise Wrong(f"For head {layer}.{head} the value {number:.4g} ({kind}) is {what}.")
             require_close(number, right, f"The rise for head {layer}.{head}, {kind},", ROUNDED)
+    _judge_underrated(underrated, "a small model with random weights", small_model(SMALL, 18, W_O=6), _text(19))
     for name, model, _ in _trained(1):
         _judge_underrated(underrated, name, model, _repeats(2, 20))
     return "Two rises, kept apart, and the head whose work the table doesn't see."
@@ -201,8 +214,16 @@ def _judge_underrated(answer, name: str, model, tokens) -> None:
         got = tuple(int(part) for part in got)
     except (TypeError, ValueError) as error:
         raise Wrong(f"A head is (layer, head), such as (1, 10), not {got!r}.") from error
-    require(got in heads, f"There is no head {got}: layers and heads count from 0.")
+    require(got in heads, f"On {name} there is no head {got}: layers and heads count from 0.")
     want = max(heads, key=lambda head: real[head] - frozen[head])
+    mistakes = {
+        "its real rise is the largest. But the table may say so: take off what it says, the frozen rise": real,
+        "its frozen rise is the smallest. It may deserve that: take it off the real rise": {
+            head: -rise for head, rise in frozen.items()
+        },
+    }
+    for what, value in mistakes.items():
+        require(got == want or got != max(heads, key=value.get), f"On {name} you say {got}: {what}.")
     require(got == want, f"On {name} you say {got}: frozen {frozen[got]:+.3f}, real {real[got]:+.3f}. There is "
             "another of which the table says even less.")  # fmt: skip
 
@@ -237,6 +258,10 @@ def same_everywhere(answer, loudest_constant) -> str:
         "This is the transpose: the earlier head counts the rows.": want.T,
         "You looked at the first context only.": (composed[:, :, 0, :, 0] > 1 - 1e-4).all(dim=2),
         "You looked at the last position only.": (composed[:, :, :, -1, 0] > 1 - 1e-4).all(dim=2),
+        "You take a mean over positions: each of them, in each context, must be over the line.":
+        composed[..., 0].flatten(2).mean(dim=2) > 1 - 1e-4,
+        "You take the mean over contexts: each of them must be over the line.":
+        (composed[..., 0].mean(dim=2) > 1 - 1e-4).all(dim=2),
     }  # fmt: skip
     for what, wrong in mistakes.items():
         require(torch.equal(got, want) or not torch.equal(got, wrong), what)
@@ -245,8 +270,9 @@ def same_everywhere(answer, loudest_constant) -> str:
         least = composed[i, j, ..., 0].min().item()
         raise Wrong(f"Virtual head 0.{i} → 1.{j} is {bool(got[i, j])}, expected {bool(want[i, j])}: the least weight "
                     f"that its pattern gives to the start token is {least:.4g}.")  # fmt: skip
-    for name, model, tokens in _trained(2):
-        _judge_loudest(loudest_constant, name, model, tokens)
+    (name, model, tokens), (other, unseen, _) = _trained(2)
+    _judge_loudest(loudest_constant, name, model, tokens)
+    _judge_loudest(loudest_constant, other, _with_a_louder_head(unseen, tokens), tokens)
     return f"{int(want.sum())} of {want.numel()} virtual heads are constants; the loudest one of the models is found."
 
 
@@ -254,11 +280,7 @@ def _judge_loudest(answer, name: str, model, tokens) -> None:
     got = answer(model, tokens)
     require_given(got)
     require(isinstance(got, tuple | list) and len(got) == 2, "Return two things: (earlier, later) and the length.")
-    pattern = model.run_with_cache(tokens)[1].pattern
-    constant = (torch.einsum("bjqp,bip->ijbq", pattern[1], pattern[0, ..., 0]) > 1 - 1e-4).flatten(2).all(dim=2)
-    values = model.W_E[tokens[0, 0]] @ model.W_V[0]  # [earlier, d_head]
-    middle = torch.einsum("hd,hdm->hm", values, model.W_O[0])
-    written = torch.einsum("im,jmd,jde->ije", middle, model.W_V[1], model.W_O[1]).norm(dim=-1)
+    constant, _, written = _constants(model, tokens)
     loud = written.where(constant, 0)
     want = divmod(int(loud.argmax()), model.cfg.n_heads)
     try:
@@ -273,9 +295,29 @@ def _judge_loudest(answer, name: str, model, tokens) -> None:
                   "both heads.")  # fmt: skip
 
 
+def _constants(model, tokens) -> tuple:
+    """Which virtual heads [earlier, later] are constants; what earlier heads bring of the start token; the lengths."""
+    pattern = model.run_with_cache(tokens)[1].pattern
+    constant = (torch.einsum("bjqp,bip->ijbq", pattern[1], pattern[0, ..., 0]) > 1 - 1e-4).flatten(2).all(dim=2)
+    values = model.W_E[tokens[0, 0]] @ model.W_V[0]  # [earlier, d_head]
+    middle = torch.einsum("hd,hdm->hm", values, model.W_O[0])
+    return constant, middle, torch.einsum("im,jmd,jde->ije", middle, model.W_V[1], model.W_O[1]).norm(dim=-1)
+
+
+def _with_a_louder_head(model, tokens):
+    """A copy with the same patterns, in which a virtual head that is no constant writes the longest vector of all."""
+    constant, middle, written = _constants(model, tokens)
+    resting, later = constant.all(dim=1), int((~constant.all(dim=0)).nonzero()[0])
+    deaf = torch.linalg.qr(middle[resting].T).Q  # to what heads that rest on the start token bring
+    loud = 2 * written.max() / written[~resting, later].max()
+    model = copy.deepcopy(model)
+    model.W_V[1, later] = loud * (model.W_V[1, later] - deaf @ (deaf.T @ model.W_V[1, later]))
+    return model
+
+
 def _planted_patterns() -> torch.Tensor:
     """Patterns [2, batch, head, query, key] with heads that rest on the start token, and some that seem to."""
-    batch, n_heads, pos = 2, 6, 7
+    batch, n_heads, pos = 2, 7, 7
     causal = torch.ones(pos, pos, dtype=torch.bool).tril()
     scores = normal((2, batch, n_heads, pos, pos), 10)
     pattern = scores.masked_fill(~causal, -torch.inf).softmax(dim=-1)
@@ -290,17 +332,19 @@ def _planted_patterns() -> torch.Tensor:
     pattern[0, :, 2, 1] = rest[1]  # … and this earlier head carries the start token to both
     pattern[0, :, 3, 1:] = near_start  # and the other way round: constant only in the wrong order
     pattern[1, :, 5, 1] = rest[1]
+    pattern[1, :, 6] = rest
+    pattern[1, 0, 6, -1] = 0.99975 * rest[-1] + 0.00025 * torch.eye(pos, dtype=torch.float64)[-1]  # but for a hair
     return pattern
 
 
 def _rises(model, tokens) -> tuple[dict, dict]:
     """For each head: rise of the loss without its direct term, patterns frozen, and with it really out."""
-    embedding, terms, _ = _terms(model, tokens)
+    embedding, terms = _terms(model, tokens)
     singles = embedding + terms.sum(dim=(0, 1))
     before = _loss(model, singles, tokens), _loss(model, model.run_with_cache(tokens)[1].resid[-1], tokens)
     heads = [(layer, head) for layer in range(2) for head in range(model.cfg.n_heads)]
     frozen = {head: _loss(model, singles - terms[head], tokens) - before[0] for head in heads}
-    real = {head: _loss(model, _terms(model, tokens, head)[2], tokens) - before[1] for head in heads}
+    real = {head: _loss(model, _ablated(model, tokens, head), tokens) - before[1] for head in heads}
     return frozen, real
 
 
@@ -311,18 +355,20 @@ def _repeats(count: int, N: int) -> torch.Tensor:
     return F.pad(torch.cat([once, once], dim=1), (1, 0))
 
 
-def _terms(model, tokens, without: tuple | None = None) -> tuple:
-    """The embedding, all direct terms [layer, head, batch, pos, d_model], the final stream with a head really out."""
+def _terms(model, tokens) -> tuple:
+    """The embedding, and all direct terms [layer, head, batch, pos, d_model]."""
     pattern, embedding = model.run_with_cache(tokens)[1].pattern, model.W_E[tokens]
     values = torch.einsum("bpm,lhmd->lbhpd", embedding, model.W_V)
-    terms = torch.einsum("lbhqk,lbhkd,lhdm->lhbqm", pattern, values, model.W_O)
-    if without is None:
-        return embedding, terms, None
-    kept = model.W_O[without].clone()
-    model.W_O[without] = 0
-    ablated = model.run_with_cache(tokens)[1].resid[-1]
-    model.W_O[without] = kept
-    return embedding, terms, ablated
+    return embedding, torch.einsum("lbhqk,lbhkd,lhdm->lhbqm", pattern, values, model.W_O)
+
+
+def _ablated(model, tokens, head: tuple) -> torch.Tensor:
+    """The final stream with a head really out."""
+    kept = model.W_O[head].clone()
+    model.W_O[head] = 0
+    stream = model.run_with_cache(tokens)[1].resid[-1]
+    model.W_O[head] = kept
+    return stream
 
 
 def _loss(model, stream, tokens, skip: int = 1) -> float:

@@ -28,23 +28,33 @@ def but(function, **wrong):
     return lambda *given: function(*given, **wrong)
 
 
-def shares(model, tokens, change=lambda first, second: (first + second) / 2):
-    direct, single, _ = streams_by_order(model, tokens, model.run_with_cache(tokens)[1].pattern)
+def loss_from_0(model, x, tokens):
+    """With the prediction made at position 0, which should be left out."""
+    logits = (x[:, :-1] @ model.W_U).transpose(1, 2)
+    return torch.nn.functional.cross_entropy(logits, tokens[:, 1:], reduction="none").mean(dim=1)
+
+
+def shares(model, tokens, change=lambda first, second: (first + second) / 2, order=1, loss=stream_loss):
+    direct, *terms = streams_by_order(model, tokens, model.run_with_cache(tokens)[1].pattern)
+    single = terms[order - 1]
     streams = direct, single - direct, single
-    one, heads, both = (stream_loss(model, x, tokens).mean().item() for x in streams)
+    one, heads, both = (loss(model, x, tokens).mean().item() for x in streams)
     guess = math.log(model.cfg.d_vocab)
     first, second = torch.tensor([guess - one, guess - heads]), torch.tensor([heads - both, one - both])
     return change(first, second)
 
 
-def step(
-    model, tokens, pattern, written, embedding=True, up_to=lambda layer: layer, fresh=False, own=False, W_pos=False
-):
-    out, x = [], model.W_E[tokens]
+def up_to(end):
+    """What a layer reads of what was written: all before `end(layer)`."""
+    return lambda written, layer: written[: end(layer)]
+
+
+def step(model, tokens, pattern, written, embedding=True, reads=None, fresh=False, own=False, W_pos=False):
+    out, x, reads = [], model.W_E[tokens], reads or up_to(lambda layer: layer)
     if own:
         pattern = model.run_with_cache(tokens)[1].pattern
     for layer in range(model.cfg.n_layers):
-        read = x * embedding + sum((out if fresh else written)[: up_to(layer)])
+        read = x * embedding + sum(reads(out if fresh else written, layer))
         out.append(layer_output(model, read + (model.W_pos[: x.shape[1]] if W_pos else 0), pattern, layer))
     return out
 
@@ -76,10 +86,7 @@ def rise(model, tokens, layer, head, order=1, whole_head=False, sign=1, alone=Fa
     term = cache.head_out(layer, head) if whole_head else term
 
     def loss(x):
-        if skip:
-            return stream_loss(model, x, tokens)
-        logits = (x[:, :-1] @ model.W_U).transpose(1, 2)
-        return torch.nn.functional.cross_entropy(logits, tokens[:, 1:], reduction="none").mean(dim=1)
+        return (stream_loss if skip else loss_from_0)(model, x, tokens)
 
     if alone:
         return (loss(model.W_E[tokens]) - loss(model.W_E[tokens] + term)).mean()
@@ -93,21 +100,18 @@ def real(model, tokens, layer, head, sign=1, frozen=False, skip=True):
     gone = cache.resid[-1] - cache.head_out(layer, head) if frozen else gone
 
     def loss(x):
-        if skip:
-            return stream_loss(model, x, tokens).mean()
-        logits = (x[:, :-1] @ model.W_U).transpose(1, 2)
-        return torch.nn.functional.cross_entropy(logits, tokens[:, 1:])
+        return (stream_loss if skip else loss_from_0)(model, x, tokens).mean()
 
     return sign * (loss(gone) - loss(cache.resid[-1]))
 
 
-def two(first=None, other=None, found=None):
+def two(first=None, other=None, found=None, by=lambda frozen, real: real - frozen):
     """Both halves of exercise 3."""
     first, other = first or rise, other or real
 
     def underrated(model, tokens):
         heads = [(layer, head) for layer in range(2) for head in range(model.cfg.n_heads)]
-        return max(heads, key=lambda at: float(real(model, tokens, *at) - rise(model, tokens, *at)))
+        return max(heads, key=lambda at: by(float(rise(model, tokens, *at)), float(real(model, tokens, *at))))
 
     return lambda *given: (first(*given), other(*given)), found or underrated
 
@@ -124,7 +128,7 @@ def rise_from_paths(model, tokens, layer, head):
 
 def one_of_two(pattern, join):
     start = (pattern[..., 0] > 0.9999).all(dim=-1).all(dim=1)
-    return join(start[0][:, None].expand(6, 6), start[1][None].expand(6, 6))
+    return join(start[0][:, None].expand(7, 7), start[1][None].expand(7, 7))
 
 
 def composed(pattern, order="jq"):
@@ -179,9 +183,9 @@ MISTAKES = [
     (ch08.importance_table, (lambda *given: table(*given)[1:], shares), "has shape [2, 3], expected [3, 3]"),
     (ch08.importance_table, (nothing, shares), "None"),
     (ch08.one_step, but(step, fresh=True), "in this very step"),
-    (ch08.one_step, but(step, up_to=lambda layer: layer + 1), "its own output"),
-    (ch08.one_step, but(step, up_to=lambda layer: None), "what it and later layers wrote"),
-    (ch08.one_step, but(step, up_to=lambda layer: 0), "What layer 1 writes is"),
+    (ch08.one_step, but(step, reads=up_to(lambda layer: layer + 1)), "its own output"),
+    (ch08.one_step, but(step, reads=up_to(lambda layer: None)), "what it and later layers wrote"),
+    (ch08.one_step, but(step, reads=up_to(lambda layer: 0)), "What layer 1 writes is"),
     (ch08.one_step, but(step, embedding=0), "The embedding is missing"),
     (ch08.one_step, but(step, own=True), "the model's own patterns"),
     (ch08.one_step, but(step, W_pos=True), "You add W_pos"),
@@ -206,7 +210,7 @@ MISTAKES = [
     (ch08.same_everywhere, (lambda p: (composed(p)[..., -1] > 0.9999).all(dim=2), loudest), "last position only"),
     (ch08.same_everywhere, (lambda p: composed(p).flatten(2).mean(dim=2) > 0.9, loudest), "is True, expected False"),
     (ch08.same_everywhere, (lambda p: composed(p).flatten(2).mean(dim=2), loudest), "True and False"),
-    (ch08.same_everywhere, (lambda p: torch.ones(6, 6), loudest), "is True, expected False"),
+    (ch08.same_everywhere, (lambda p: torch.ones(7, 7), loudest), "is True, expected False"),
     (ch08.same_everywhere, (lambda p: composed(p) > 0.9999, loudest), "has shape"),
     (ch08.same_everywhere, (nothing, loudest), "None"),
     (ch08.importance_table, (table, but(shares, change=lambda a, b: a)), "when it comes first"),
@@ -221,7 +225,8 @@ MISTAKES = [
     (ch08.two_rises, two(other=but(real, frozen=True)), "with patterns frozen"),
     (ch08.two_rises, two(other=but(real, skip=False)), "position 0"),
     (ch08.two_rises, two(other=rise), "the rise for head"),
-    (ch08.two_rises, two(found=lambda *_: (0, 8)), "not seen you say (0, 8)"),
+    (ch08.two_rises, two(found=lambda *_: (0, 8)), "random weights there is no head (0, 8)"),
+    (ch08.two_rises, two(found=lambda model, tokens: (0, 8) if model.cfg.n_heads == 12 else (1, 0)), "say (0, 8)"),
     (ch08.two_rises, two(found=lambda *_: (1, 1)), "another of which the table says even less"),
     (ch08.two_rises, two(found=lambda *_: (2, 1)), "There is no head"),
     (ch08.two_rises, two(found=lambda *_: 8), "A head is (layer, head)"),
@@ -230,6 +235,17 @@ MISTAKES = [
     (ch08.same_everywhere, (constants, but(loudest, quietest=True)), "another constant writes more"),
     (ch08.same_everywhere, (constants, but(loudest, length=1.0)), "the length for"),
     (ch08.same_everywhere, (constants, lambda *_: (7, 2)), "A virtual head is (earlier, later)"),
+    (ch08.same_everywhere, (constants, but(loudest, all_of_them=True)), "but it is no constant"),
+    (ch08.same_everywhere, (lambda p: composed(p).flatten(2).mean(dim=2) > 0.9999, loudest), "mean over positions:"),
+    (ch08.same_everywhere, (lambda p: (composed(p).mean(dim=2) > 0.9999).all(dim=2), loudest), "mean over contexts:"),
+    (ch08.same_everywhere, (lambda p: (composed(p).mean(dim=3) > 0.9999).all(dim=2), loudest), "mean over positions:"),
+    (ch08.importance_table, (table, but(shares, loss=loss_from_0)), "prediction made at position 0"),
+    (ch08.importance_table, (table, but(shares, order=2)), "virtual heads included"),
+    (ch08.one_step, but(step, reads=lambda written, layer: written[layer - 1 : layer]), "what layer 1 wrote only"),
+    (ch08.one_step, but(step, reads=lambda written, layer: written[: min(layer, 1)]), "layers 0 *and* 1"),
+    (ch08.two_rises, two(by=lambda frozen, real: real), "its real rise is the largest"),
+    (ch08.two_rises, two(by=lambda frozen, real: -frozen), "its frozen rise is the smallest"),
+    (ch08.two_rises, two(by=lambda frozen, real: frozen - real), "the table says even less"),
 ]  # fmt: skip
 
 
