@@ -101,10 +101,11 @@ def _fault(found: re.Match, claims: dict[str, dict], sources: set[str]) -> str:
     except (KeyError, IndexError, TypeError):
         return "names no number of book/results.json (a list needs [index])"
     value *= 100 if found["percent"] else number(found["among"]) if found["among"] else 1
-    negative = found.string[: found.start()].endswith("\N{MINUS SIGN}")
-    value = -value if negative else abs(value)  # without a sign it is told in words: a fall of 0.4
+    told = number(found["number"])
+    if found.string[: found.start()].endswith("\N{MINUS SIGN}"):
+        told = -told
     digits = len(found["number"].partition(".")[2])
-    rounded = abs(value - number(found["number"])) <= 0.5 * 10**-digits * (1 + 1e-9)
+    rounded = abs(value - told) <= 0.5 * 10**-digits * (1 + 1e-9)
     return "" if rounded else f"is no rounding of {value:.6g}"
 
 
