@@ -71,7 +71,7 @@ def importance_table(answer, fair_shares) -> str:
                       "Divide by how many terms there are.")  # fmt: skip
     for name, model, tokens in _trained(0):
         _judge_shares(fair_shares, name, model, tokens)
-    return "The table of the paper, for any depth, and two shares that depend on no order."
+    return "The table of the paper, for any depth, and two shares that do not depend on who comes first."
 
 
 def _judge_shares(answer, name: str, model, tokens) -> None:
@@ -82,28 +82,28 @@ def _judge_shares(answer, name: str, model, tokens) -> None:
     embedding, terms = _terms(model, tokens)
     guess = torch.tensor(float(model.cfg.d_vocab)).log().item()
 
-    def orders(heads, skip=1):
+    def both_ways(heads, skip=1):
         """What the direct path and these heads take off the loss: each first, each second."""
         direct, alone, both = (_loss(model, x, tokens, skip) for x in (embedding, heads, embedding + heads))
         return _exact([guess - direct, guess - alone]), _exact([alone - both, direct - both])
 
     singles = terms.sum(dim=(0, 1))
-    first, second = orders(singles)
+    first, second = both_ways(singles)
     want = (first + second) / 2
     with_virtual = model.run_with_cache(tokens)[1].resid[-1] - embedding
     mistakes = {
         "what each gives when it comes first": first,
         "what each gives when it comes second": second,
-        "the sum of both orders: take the mean": first + second,
+        "the sum of both ways: take the mean": first + second,
         "swapped: the direct path first": want.flip(0),
-        "in the paper's order, the direct path first": torch.stack([first[0], second[1]]),
-        "with heads first": torch.stack([second[0], first[1]]),
+        "those with the direct path first, as in the paper": torch.stack([first[0], second[1]]),
+        "those with heads first": torch.stack([second[0], first[1]]),
         "of the wrong sign: what lowers the loss has a share above 0": -want,
-        "taken with the prediction made at position 0: leave it out": sum(orders(singles, skip=0)) / 2,
-        "made with the virtual heads included: let every head read the bare embedding": sum(orders(with_virtual)) / 2,
+        "taken with the prediction made at position 0: leave it out": sum(both_ways(singles, skip=0)) / 2,
+        "made with the virtual heads included: let heads read the bare embedding": sum(both_ways(with_virtual)) / 2,
     }
     name_mistake(got, mistakes, f"On {name} the shares {_listed(got)} are {{}}.", 1e-3)
-    require_close(got, want, f"On {name}, a share", 1e-3, "Mean over both orders, from a uniform guess.")
+    require_close(got, want, f"On {name}, a share", 1e-3, "Mean of coming first and second, from a uniform guess.")
 
 
 @exercise("Exercise 8.2")

@@ -210,14 +210,14 @@ export function render({ model, el }) {
     make(
       "p",
       {},
-      `${same} of ${pairs.length} write the same vector at every place of every text. Together these constants `,
-      `are worth ${together.toFixed(2)} nats, the other ${pairs.length - same} are worth ${rest.toFixed(2)}.`,
+      `${same} of ${pairs.length} write the same vector at every place of every text. Added first, these constants `,
+      `gain ${together.toFixed(2)} nats together, the other ${pairs.length - same} then ${rest.toFixed(2)}.`,
     ),
     controls(
       "Virtual heads",
       toggle("Leave the constants out", false, (out) => drawPairs(!out)),
     ),
-    make("p", { class: "ex-key" }, "Rise of the loss without each, in nats; the strongest:"),
+    make("p", { class: "ex-key" }, "Rise of the loss when one is left out last, in nats; the strongest:"),
     list,
   );
 

@@ -218,7 +218,7 @@ MISTAKES = [
     (ch08.importance_table, (table, but(shares, change=lambda a, b: a + b)), "take the mean"),
     (ch08.importance_table, (table, but(shares, change=lambda a, b: (a + b).flip(0) / 2)), "swapped"),
     (ch08.importance_table, (table, but(shares, change=lambda a, b: -(a + b) / 2)), "wrong sign"),
-    (ch08.importance_table, (table, but(shares, change=lambda a, b: [a[0], b[1]])), "the paper's order"),
+    (ch08.importance_table, (table, but(shares, change=lambda a, b: [a[0], b[1]])), "first, as in the paper"),
     (ch08.importance_table, (table, but(shares, change=lambda a, b: [b[0], a[1]])), "with heads first"),
     (ch08.importance_table, (table, lambda *_: [2.14, 3.39]), "a share is"),
     (ch08.two_rises, two(other=but(real, sign=-1)), "is a fall"),
