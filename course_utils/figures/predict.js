@@ -420,13 +420,15 @@ function answer(model, el, page) {
       frame.focus({ preventScroll: true });
     }),
   );
+  const shut = () => {
+    for (const each of output?.children ?? [])
+      if (each !== veil) each.toggleAttribute("inert", output?.dataset.veil === "closed");
+  };
   /** @param {State} state */
   const paint = (state) => {
     const closed = state === undefined && output !== null;
-    if (output) {
-      output.dataset.veil = closed ? "closed" : "open";
-      for (const each of output.children) if (each !== veil) each.toggleAttribute("inert", closed);
-    }
+    if (output) output.dataset.veil = closed ? "closed" : "open";
+    shut();
     if (closed) output?.prepend(veil);
     else veil.remove();
     said.say(...judged(asks, truth, closed ? null : state));
@@ -440,7 +442,7 @@ function answer(model, el, page) {
   const first = page ? kept(key) : (model.get("value") ?? null);
   paint(fits(asks, first) ? first : undefined);
   // What of the output comes after this script is veiled by the style, and inert when the page is whole.
-  if (page) window.addEventListener("DOMContentLoaded", () => paint(fits(asks, kept(key)) ? kept(key) : undefined));
+  window.addEventListener("DOMContentLoaded", shut);
   return listen(key, (state) => paint(state));
 }
 
