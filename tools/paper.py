@@ -17,9 +17,11 @@ from tools import notebooks
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 TITLE = "How small transformers compute"
 SHEET = "book/workshop/handout"
-# Runs in a page before it is printed: paper unfolds nothing. Code that is folded on the site leaves no trace.
+# Runs in a page before it is printed: paper unfolds nothing. Code that is folded on the site leaves no trace;
+# what it printed stands there.
 BEFORE_PRINT = """() => {
   for (const part of document.querySelectorAll(".tag_solution, .tag_claims, #jb-print-docs-body")) part.remove();
+  for (const output of document.querySelectorAll(".hide > .cell_output")) output.parentElement.replaceWith(output);
   for (const part of document.querySelectorAll("details:not(.hide)")) part.open = true;
 }"""
 # Runs then, as wide as paper: lines that are too long are made smaller, down to half; only then they are broken.

@@ -135,6 +135,7 @@ MEASURES = """() => {
         narrow: code.filter(each => each.offsetWidth < 740).length,
         cut: code.filter(each => [...each.querySelectorAll('pre')].some(cut)).length,
         first: first && top(first) - top(document.querySelector('h1')),
+        height: document.documentElement.scrollHeight,
     };
 }"""
 CHAPTERS = [name for name in BOOK if re.match(r"book/\d\d_", name) and not name.startswith("book/13")]
@@ -144,7 +145,10 @@ SEVENTH = next(name for name in CHAPTERS if "/07_" in name)
 
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_a_chapter_leads_with_its_picture(visit, served, name):
-    """As it is opened, in a window of 1280 by 900: something to see within two screens; little code, none of it cut."""
+    """As it is opened, in a window of 1280 by 900: something to see within two screens; little code, none of it cut.
+
+    The longest of the stories, chapter 7, keeps below a height.
+    """
     visited = visit(served)
     watch_shifts(visited.page)
     page = visited.open(name)
@@ -153,6 +157,7 @@ def test_a_chapter_leads_with_its_picture(visit, served, name):
         assert found["first"] is not None and found["first"] <= 2 * 900, found
         assert found["code"] <= 0.12, found
     assert found["narrow"] == found["cut"] == 0, found
+    assert name != SEVENTH or found["height"] < 15_000, found
     assert page.evaluate("window.shift") < 0.05
 
 
@@ -178,6 +183,17 @@ def test_what_only_prepares_stands_in_the_fold_of_what_it_prepares(visit, served
     assert [code.is_visible() for code in both.locator(":scope > .cell_input").all()[:2]] == [True, True]
     empty = ".tag_hide-input:not(.tag_claims, :has(.cell_output))"
     assert page.locator(f"{empty} + .tag_hide-input:has(.cell_output):not(:has([data-asks]))").count() == 0
+    numbers = page.locator(".tag_hide-cell:not(.tag_solution) > .hide").first
+    assert "All the numbers" in numbers.inner_text() and not numbers.locator(".cell_output").is_visible()
+    numbers.locator(":scope > summary").click()
+    assert numbers.locator(".cell_output").is_visible() and numbers.locator(".cell_input").last.is_visible()
+    solution = page.locator(".tag_solution > .hide > summary .collapsed").first
+    assert solution.text_content() == "Show a solution"
+    page.reload()
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    page.emulate_media(media="print")
+    assert numbers.locator(".cell_output").is_visible() and not numbers.locator(".cell_input").last.is_visible()
+    assert page.locator(".tag_solution .cell_input:visible").count() == 0
 
 
 def test_an_exercise_is_folded_until_it_is_opened_linked_to_or_printed(visit, served):

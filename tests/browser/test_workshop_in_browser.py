@@ -20,6 +20,8 @@ ONE = """<!doctype html><title>One</title><article class="bd-article"><h1>One</h
 <div class="cell tag_solution"><details><summary>Show</summary><pre>return 42</pre></details></div>
 <h2 id="here">Here</h2><div class="output"><pre>x = [{}]</pre></div>
 <div class="cell"><details class="hide"><summary>How</summary><pre>machinery</pre></details></div>
+<div class="cell"><details class="hide"><summary>Numbers</summary><div class="cell_input"><pre>machinery</pre></div>
+<div class="cell_output"><pre>what it measured</pre></div></details></div>
 <h2 id="end">End</h2></article>"""
 
 
@@ -111,6 +113,7 @@ def test_print_has_the_hints_and_no_solution_and_cuts_no_line(printed):
         "Think of pairs" in text
         and "42" not in text
         and "machinery" not in text
+        and "what it measured" in text
         and "Words of the introduction" in text
     )
     assert text.replace("\n", "").replace(" ", "").count("1234567,") == 40

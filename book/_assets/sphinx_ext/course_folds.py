@@ -1,27 +1,63 @@
-"""An exercise of a chapter is folded on its page, below its title, its difficulty and the beginning of its task.
+"""What is folded on a page, and what a fold is called (loaded by `_config.yml`). A notebook is whole.
 
-A notebook has no such fold. A link to an exercise opens it, and so does paper (course.js, loaded by `_config.yml`).
+1. A folded cell that shows nothing only prepares: its code stands in the fold of the next cell, before that one's own.
+2. A fold says what is in it: code, numbers with their code, a solution.
+3. An exercise of a chapter is folded below its title, its difficulty and the beginning of its task. A link to it opens
+   it, and so does paper (course.js).
 """
 
 import re
 
 from docutils import nodes
+from myst_nb.sphinx_ import HideCodeCellNode
 
-TITLE = re.compile(r"Exercise (\d+):")
+EXERCISE = re.compile(r"Exercise (\d+):")
 SHOWN = 3  # title, difficulty, the first paragraph of the task
+SET_UP = ("Set-up", "Set-up")
+NUMBERS = ("All the numbers, and how they were computed",) * 2
+SOLUTION = ("Show a solution", "Hide the solution")
 
 
-def fold_exercises(app, doctree, docname) -> None:
-    if app.builder.format != "html" or not re.match(r"book/\d\d_", docname):
-        return
+def fold_of(cell) -> HideCodeCellNode | None:
+    """A cell's fold, if it has one that is not for claims."""
+    folded = isinstance(cell, nodes.container) and cell.children and isinstance(cell[0], HideCodeCellNode)
+    return cell[0] if folded and "tag_claims" not in cell["classes"] else None
+
+
+def fold_cells(doctree) -> None:
+    for cell in reversed(list(doctree.findall(nodes.container))):
+        if (fold := fold_of(cell)) is None:
+            continue
+        if "tag_solution" in cell["classes"]:
+            called = SOLUTION
+        elif any(part.get("nb_element") == "cell_code_output" for part in cell.findall(nodes.container)):
+            called = NUMBERS if cell["hide_mode"] == "all" else None
+        else:
+            called, after = SET_UP, cell.next_node(siblings=True, descend=False)
+            into = fold_of(after)
+            if into and "tag_solution" not in after["classes"] and "= predict(" not in into.astext():
+                into.insert(0, fold.children)
+                cell.parent.remove(cell)
+        if called:
+            fold["prompt_show"], fold["prompt_hide"] = called
+
+
+def fold_exercises(doctree) -> None:
     for section in doctree.findall(nodes.section):
-        if found := TITLE.match(section[0].astext()):
+        if found := EXERCISE.match(section[0].astext()):
             section["classes"].append("course-exercise")
             summary = f'<details class="course-more"><summary>Exercise {found[1]} in full</summary>'
             section.insert(SHOWN, nodes.raw("", summary, format="html"))
             section += nodes.raw("", "</details>", format="html")
 
 
+def fold(app, doctree, docname) -> None:
+    if app.builder.format == "html":
+        fold_cells(doctree)
+        if re.match(r"book/\d\d_", docname):
+            fold_exercises(doctree)
+
+
 def setup(app):
-    app.connect("doctree-resolved", fold_exercises)
+    app.connect("doctree-resolved", fold)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

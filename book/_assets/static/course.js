@@ -1,22 +1,5 @@
 // Small additions to what the theme does. The pages can be read without them.
 (() => {
-  // A folded solution is called what it is.
-  for (const summary of document.querySelectorAll(".tag_solution details.hide > summary")) {
-    summary.querySelector(".collapsed").textContent = "Show a solution";
-    summary.querySelector(".expanded").textContent = "Hide the solution";
-  }
-
-  // A folded cell that shows nothing only prepares: its code stands in the fold of the next cell, before that one's own.
-  const ONLY_PREPARES = ".tag_hide-input:not(.tag_claims, :has(.cell_output)) > .hide";
-  for (const fold of [...document.querySelectorAll(ONLY_PREPARES)].reverse()) {
-    const [summary, ...code] = fold.children;
-    const next = fold.parentElement.nextElementSibling;
-    if (next?.matches(".tag_hide-input:not(.tag_claims, :has([data-asks]))")) {
-      next.querySelector(":scope > .hide > summary").after(...code);
-      fold.parentElement.remove();
-    } else for (const words of summary.children) words.textContent = "Set-up";
-  }
-
   // How much code is seen: key, all or none of it. Exercises and their solutions are the reader's.
   const KEPT = "course-code";
   const choices = [...document.querySelectorAll(".course-code button")];
@@ -60,7 +43,7 @@
     });
   if (choices.some((button) => button.dataset.code === kept()) && kept() !== "key") showCode(kept());
 
-  // A link opens what it points to, and paper the exercises.
+  // A link opens what it points to; paper the exercises, and numbers without their code.
   const openTarget = () => {
     const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
     let folded = target?.querySelector(":scope > .course-more:not([open])") ?? target?.closest("details:not([open])");
@@ -71,7 +54,8 @@
   window.addEventListener("hashchange", openTarget);
   openTarget();
   window.addEventListener("beforeprint", () => {
-    for (const exercise of document.querySelectorAll(".course-more")) exercise.open = true;
+    for (const part of document.querySelectorAll(".course-more, .tag_hide-cell:not(.tag_solution) > .hide"))
+      part.open = true;
   });
 
   // A head that the text names is lit in the nearest picture that names it, while it is pointed at or has the focus.
