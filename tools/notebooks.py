@@ -1,8 +1,8 @@
 """The form of the chapters' notebooks: what they may hold, and how to bring them into that form.
 
 A notebook in the repository holds no pictures and no widget state. It holds text outputs only in the cells tagged
-`nbval-check-output`, whose outputs the tests compare. Cell ids and counts follow from the cells, so that two people
-who write the same cells get the same file.
+`nbval-check-output`, whose outputs the tests compare. Cell ids and counts follow from the cells, and the time that a
+chapter takes with its exercises from theirs, so that two people who write the same cells get the same file.
 """
 
 import ast
@@ -33,6 +33,9 @@ METADATA = {
 SHORTEST_ALT = 20  # characters; a shorter alternative text cannot say what a figure shows
 STUB = re.compile(r"\braise NotImplementedError(\(.*\))?$")
 DRAWS = re.compile(r"^((plt|plots)\.(?!use_style$|rc|style|get_|close$)\w+|playground)$")
+
+EXERCISE_HEAD = re.compile(r"### Exercise (\d+): (.+)\n+\*Difficulty: (easy|medium|hard) · (\d+) minutes\.\*(?:\n|$)")
+WITH_EXERCISES = re.compile(r"(\*\*Time\.\*\* (\d+) minutes[^.]*?, )\d+(?=\s+with\s+the\s+exercises)")
 
 ANSWERS = re.compile(r"^from course_utils\.figures import|^figures\.\w+\(", re.M)
 
@@ -123,8 +126,9 @@ def _read(path: Path):
 
 def _normal_text(notebook) -> str:
     seen, code_cells = Counter(), 0
+    exercises = sum(int(head[4]) for cell in notebook.cells for head in EXERCISE_HEAD.finditer(cell.source))
     for cell in notebook.cells:
-        cell.source = cell.source.rstrip()
+        cell.source = WITH_EXERCISES.sub(lambda time: f"{time[1]}{int(time[2]) + exercises}", cell.source.rstrip())
         digest = hashlib.sha256(f"{cell.cell_type}\n{cell.source}".encode()).hexdigest()[:12]
         seen[digest] += 1
         cell.id = digest if seen[digest] == 1 else f"{digest}-{seen[digest]}"

@@ -9,7 +9,6 @@ from course_utils.checks.exercises import Chapter, Exercise
 from course_utils.errors import CourseError
 from tools import notebooks
 
-HEAD = re.compile(r"### Exercise (\d+): (.+)\n+\*Difficulty: (easy|medium|hard) · (\d+) minutes\.\*(?:\n|$)")
 TIME = re.compile(r"\*\*Time\.\*\* (\d+) minutes")
 
 
@@ -24,7 +23,10 @@ def read_chapter(path: Path) -> Chapter:
         number,
         re.match(r"# (.+)", text)[1],
         int(time[1]) if time else 0,
-        tuple(Exercise(f"Exercise {number}.{n}", title, hard, int(m)) for n, title, hard, m in HEAD.findall(text)),
+        tuple(
+            Exercise(f"Exercise {number}.{n}", title, hard, int(m))
+            for n, title, hard, m in notebooks.EXERCISE_HEAD.findall(text)
+        ),
     )
 
 

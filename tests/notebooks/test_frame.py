@@ -120,7 +120,7 @@ def test_the_time_told_at_the_head_is_that_of_the_parts(text):
     read, whole = map(
         int, re.search(r"\*\*Time\.\*\* (\d+) minutes[^.]*?,? (\d+)\s+with\s+the\s+exercises", text).groups()
     )
-    assert abs(whole - read - sum(exercise["minutes"] for exercise in exercises(text))) <= 15
+    assert whole == read + sum(exercise["minutes"] for exercise in exercises(text))
 
 
 def test_each_guess_has_a_cell_and_a_name_of_its_own_and_is_shown_beside_the_truth(cells, request):

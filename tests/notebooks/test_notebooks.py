@@ -217,6 +217,15 @@ def test_normalising_keeps_only_what_is_compared(write, tmp_path):
     assert notebooks.normalise([path]) == [], "a second run changes nothing"
 
 
+def test_the_time_with_exercises_is_that_of_the_parts(write):
+    exercise = "### Exercise {}: add\n\n*Difficulty: easy · {} minutes.*\n\nAdd."
+    head = "# A chapter\n\n**Time.** 30 minutes to read and run, {} with\nthe exercises."
+    path = write([markdown(head.format(99)), *(markdown(exercise.format(n, 10 * n)) for n in (1, 2))])
+    assert nbformat.read(path, as_version=4).cells[0].source == head.format(60)
+    path.write_text(path.read_text("utf-8").replace("run, 60 with", "run, 65 with"), "utf-8")
+    assert any("repository's form" in problem for problem in notebooks.problems(path))
+
+
 def test_claims_that_stand_alone_are_folded_everywhere(write):
     path = write([*good_cells(), code(CLAIM), code("x\n" + CLAIM.replace("\n    ", " ").replace("\n", ""))])
     assert notebooks.problems(path) == []
