@@ -4,6 +4,7 @@ Each is an edit of `model.run_with_cache`. To ablate is to replace by zero, unle
 (layer, head); a path is (earlier head, later head, side): the later head's queries, keys or values ("Q", "K", "V").
 """
 
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import Annotated, Literal
 
@@ -39,14 +40,16 @@ def ablate(heads: Heads, means: Means | None = None) -> Edit:
 @checked
 def cut(model: AnyModel, paths: Paths) -> Edit:
     """An edit: on each path the later head reads the stream less what the earlier head added to it."""
-    for earlier, later, _ in paths:
+    readers = defaultdict(list)  # of each earlier head, by layer and side: what it wrote is read once for all of them
+    for earlier, later, side in paths:
         _check_order(earlier, later)
+        readers[side.lower(), later[0], *earlier].append(later[1])
 
     def edit(name: str, value: Tensor, layer: int, cache: Cache) -> Tensor:
-        for earlier, (at, head), side in paths:
-            if (name, layer) == (side.lower(), at):
+        for (side, at, *earlier), heads in readers.items():
+            if (name, layer) == (side, at):
                 written, whole = cache.head_out(*earlier), cache.resid[layer]
-                value[:, head] -= model.read(written, layer, name, part_of=whole)[:, head]
+                value[:, heads] -= model.read(written, layer, name, part_of=whole)[:, heads]
         return value
 
     return edit
