@@ -92,6 +92,11 @@ model's induction heads, for 20 draws of other texts. `python -m tools.scrubbing
 
 `clamped.json` is what chapter 10 compares: when an induction head is there if parts of its circuit are held in
 training. `python -m tools.clamped` trains again.
+
+## Chains
+
+`markov.json` is what chapter 10 shows of Markov chains in context: how far each run is from counts of pairs and of
+single states as it trains, and where its heads look. `python -m tools.markov` trains again.
 """
 
 

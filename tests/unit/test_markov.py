@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from course_utils import corpus
 from course_utils.errors import CourseError
 from course_utils.markov import FRESH, MarkovConfig, chains, distance, predictors, train_on_chains
 from tools import markov
 
+QUANTITIES = ("bigrams", "unigrams", "previous", "successors")
 TWO = MarkovConfig(d_vocab=3, n_ctx=8)  # chains of two states
 
 
@@ -93,6 +95,24 @@ def test_only_what_is_missing_is_trained(tmp_path, monkeypatch):
     found = json.loads(path.read_text("utf-8"))
     made = found.pop(missing)
     assert (
-        made["steps"] == 0 and [len(made[key]) for key in ("bigrams", "unigrams", "previous", "successors")] == [1] * 4
+        made["steps"] == 0 and [len(made[key]) for key in QUANTITIES] == [1] * 4
     )
     assert found == record
+
+
+def test_the_record_has_every_run_to_its_end():
+    record = json.loads(corpus.read("markov.json"))
+    assert set(record) == {markov.name(model, seed) for model in markov.MODELS for seed in markov.SEEDS}
+    for run in record.values():
+        assert run.pop("steps") == markov.STEPS
+        assert {key: len(values) for key, values in run.items()} == dict.fromkeys(QUANTITIES, 1 + markov.STEPS // markov.EVERY)
+
+
+@pytest.mark.release
+def test_a_recorded_run_comes_out_again(record_property):
+    name, found = markov.train((("two layers", 0), markov.STEPS))
+    recorded = json.loads(corpus.read("markov.json"))[name]
+    apart = {key: np.abs(np.array(found[key]) - recorded[key]).max() for key in QUANTITIES}
+    record_property("measured", f"of the recorded run: {apart}")
+    # 64 bits and one order of the data; what other processors round differently grows on the way
+    assert max(apart["bigrams"], apart["unigrams"]) < 0.01 and max(apart["previous"], apart["successors"]) < 0.05
