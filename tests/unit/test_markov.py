@@ -94,9 +94,7 @@ def test_only_what_is_missing_is_trained(tmp_path, monkeypatch):
     markov.main()
     found = json.loads(path.read_text("utf-8"))
     made = found.pop(missing)
-    assert (
-        made["steps"] == 0 and [len(made[key]) for key in QUANTITIES] == [1] * 4
-    )
+    assert made["steps"] == 0 and [len(made[key]) for key in QUANTITIES] == [1] * 4
     assert found == record
 
 
@@ -105,7 +103,9 @@ def test_the_record_has_every_run_to_its_end():
     assert set(record) == {markov.name(model, seed) for model in markov.MODELS for seed in markov.SEEDS}
     for run in record.values():
         assert run.pop("steps") == markov.STEPS
-        assert {key: len(values) for key, values in run.items()} == dict.fromkeys(QUANTITIES, 1 + markov.STEPS // markov.EVERY)
+        assert {key: len(values) for key, values in run.items()} == dict.fromkeys(
+            QUANTITIES, 1 + markov.STEPS // markov.EVERY
+        )
 
 
 @pytest.mark.release
