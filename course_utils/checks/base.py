@@ -111,6 +111,21 @@ def numbers(got, what: str) -> Tensor:
         raise Wrong(f"{what} should be numbers or a tensor, not {type(got).__name__}") from error
 
 
+def whole_number(got, what: str) -> int:
+    """An index that was returned, from a number or a tensor of one; otherwise raise Wrong."""
+    value = numbers(got, what)
+    told = f"{what} is {got!r}, expected a whole number, counted from 0."
+    require(value.ndim == 0 and bool(value == value.round()), told)
+    return int(value)
+
+
+def one_number(got, what: str) -> float:
+    """A number that was returned, from a number or a tensor of one; otherwise raise Wrong."""
+    value = numbers(got, what)
+    require(value.ndim == 0, f"{what} has shape {list(value.shape)}, expected one number.")
+    return value.item()
+
+
 def close(got, want, tolerance: float = 1e-5) -> bool:
     """Equal, up to the rounding of 32-bit numbers unless told otherwise; a different shape is not close."""
     got, want = numbers(got, "One of the two"), numbers(want, "One of the two")

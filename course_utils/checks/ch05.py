@@ -17,10 +17,12 @@ from course_utils.checks.base import (
     name_mistake,
     normal,
     numbers,
+    one_number,
     require,
     require_close,
     require_given,
     small_model,
+    whole_number,
 )
 from course_utils.config import ModelConfig
 from course_utils.corpus import common_tokens, load_tokenizer
@@ -29,7 +31,7 @@ from course_utils.model import AttentionOnlyTransformer
 
 # All sizes differ, so that no shape is right by chance.
 SMALL = ModelConfig(n_layers=2, n_heads=3, d_model=10, d_head=4, d_vocab=23, n_ctx=9)
-FEW = ModelConfig(n_layers=1, n_heads=3, d_model=12, d_head=5, d_vocab=12, n_ctx=9)
+FEW = ModelConfig(n_layers=1, n_heads=5, d_model=12, d_head=5, d_vocab=12, n_ctx=9)
 
 
 @exercise("Exercise 5.1")
@@ -38,13 +40,13 @@ def predicted(answer) -> str:
     maps = {
         "copy": 2 * identity,
         "suppress": -identity,
-        "next": identity.roll(1, dims=1),
+        "next": identity.roll(1, dims=1) * torch.tensor([-1, 1, 1, 1]),  # column 0 is raised by the last token alone
         "swap": 3 * identity[[1, 0, 3, 2]],
     }
     hints = {
         "copy": "Every mix of tokens is stretched by the same number.",
         "suppress": "Every mix of tokens is turned to its opposite.",
-        "next": "Four steps lead back to where one began, so each eigenvalue to the fourth power is 1.",
+        "next": "Four steps lead back to where one began, with the sign turned: each eigenvalue to the fourth is −1.",
         "swap": "Two tokens that raise each other: their sum is raised, their difference lowered.",
     }
     got = answer()
@@ -69,13 +71,16 @@ def my_positivity(answer) -> str:
         with _NoTable(SMALL.d_vocab):
             got = answer(model, layer)
         _require_positivities(got, model, layer)
-    trained = load_model("one-layer", "cpu").double().requires_grad_(False)
+    trained = load_model("two-layer", "cpu").double().requires_grad_(False)
     other, order = disguised(trained, 5)
-    want = _positivities(trained, 0)
-    for model, right, which in ((trained, want, "the trained model"), (other, want[order[0]], "a model of ours")):
-        got = numbers(answer(model, 0), f"Your answer for {which}")
-        require_close(got, right, f"On {which}, the positivity of the heads", 1e-4)
-    return f"In the trained model head {int(want.argmin())} is the odd one out, at {want.min():.2f}."
+    want = [_positivities(trained, layer) for layer in range(2)]
+    for layer, right in enumerate(want):
+        for model, each, which in ((trained, right, "the trained model"), (other, right[order[layer]], "one of ours")):
+            got = numbers(answer(model, layer), f"Your answer for {which}")
+            require_close(got, each, f"On {which}, the positivity of the heads of layer {layer}", 1e-4)
+    return (
+        f"The least of the trained model's two layers is {torch.stack(want).min():.2f}: exercise 3 asks where it looks."
+    )
 
 
 def _require_positivities(got, model: AttentionOnlyTransformer, layer: int) -> None:
@@ -108,6 +113,13 @@ def _require_positivities(got, model: AttentionOnlyTransformer, layer: int) -> N
         "You divide by the sizes of the real parts: |λ| of a complex number is its distance from 0.": (
             total / real.abs().sum(-1)),
         "The sign is lost: take the real part of the sum, not its size.": want.abs(),
+        "You divide by |Σλ|, the size of the sum: divide by Σ|λ|, the sum of the sizes.": want.sign(),
+        "All are 1, sizes over themselves. Above stand eigenvalues with their signs (singular values have none).": (
+            torch.ones(n)),
+        "You divide by the sum of singular values: divide by the sizes of the eigenvalues.": (
+            total / torch.linalg.svdvals(model.W_E @ W_V @ W_O @ W_C).sum(-1)),
+        "You divide by the sum of singular values of the small matrix: eigenvalues have sizes of their own.": (
+            total / torch.linalg.svdvals(small).sum(-1)),
         "You divide by how many there are: divide by Σ|λ|.": total / SMALL.d_head,
         "This is the sum alone: divide by Σ|λ|.": total,
         "This is upside down.": 1 / want,
@@ -160,7 +172,7 @@ def _require_suppressor(answer, model: AttentionOnlyTransformer, tokens, which: 
     require_given(got, "What suppressor returns")
     require(isinstance(got, tuple | list) and len(got) == 2 and isinstance(got[0], tuple | list) and len(got[0]) == 2,
             f"suppressor returns {got!r}, expected (layer, head) and a number.")  # fmt: skip
-    (head, attention), found = _suppressor(model, tokens), tuple(int(x) for x in got[0])
+    (head, attention), found = _suppressor(model, tokens), tuple(whole_number(x, "A layer or a head") for x in got[0])
     if found != head:
         hint = ""
         if found[::-1] == head:
@@ -169,14 +181,16 @@ def _require_suppressor(answer, model: AttentionOnlyTransformer, tokens, which: 
             hint = f"Look through all {model.cfg.n_layers} layers."
         told = f"On {which} you find head {found[0]}.{found[1]}; {head[0]}.{head[1]} has less positivity."
         raise Wrong(f"{told} {hint}".strip())
-    value, pattern = numbers(got[1], "The attention"), model.run_with_cache(tokens)[1].pattern[head[0], :, head[1]]
+    every = model.run_with_cache(tokens)[1].pattern
+    value, pattern = one_number(got[1], "The attention"), every[head[0], :, head[1]]
     mistakes = {
+        "That is of the last query only: take all after the first.": pattern[:, -1, 0].mean(),
+        "That is the mean over all heads of the layer.": every[head[0], :, :, 1:, 0].mean(),
         "The first query can look at nothing else: leave it out.": pattern[:, :, 0].mean(),
         "That is attention by the start token, not to it.": pattern[:, 0].mean(),
         "That is one text only.": pattern[0, 1:, 0].mean(),
-        "That is of the head of that number in another layer.": model.run_with_cache(tokens)[1].pattern[
-            1 - head[0], :, head[1], 1:, 0].mean(),
-    }  # fmt: skip
+        "That is of the head of that number in another layer.": every[1 - head[0], :, head[1], 1:, 0].mean(),
+    }
     for message, wrong in mistakes.items():
         if abs(value - attention) > 1e-4:
             require(not close(value, wrong), f"On {which} the attention is {value:.4g}. {message}")
@@ -193,65 +207,93 @@ def _with_suppressor() -> AttentionOnlyTransformer:
 
 @exercise("Exercise 5.4")
 def false_friend(answer) -> str:
-    trained = load_model("one-layer", "cpu").requires_grad_(False)
+    trained = load_model("two-layer", "cpu").requires_grad_(False)
     tokens = common_tokens()[::8]
     small = _with_false_friend()
-    nobody = small_model(FEW, 4)
-    for model, some, which in (
-        (small, torch.tensor([0, 2, 3, 5, 6, 8, 11]), "a small model"),
-        (small, torch.arange(FEW.d_vocab), "a small model"),
-        (trained, tokens, "the trained model"),
-        (disguised(trained, 8)[0], tokens, "a model of ours"),
+    for model, layer, some, which in (
+        (small, 0, torch.arange(FEW.d_vocab), "a small model"),
+        (small, 0, torch.tensor([0, 2, 3, 5, 6, 8, 11]), "a small model"),
+        (trained, 1, tokens, "the trained model"),
+        (disguised(trained, 8)[0], 1, tokens, "a model of ours"),
     ):
-        _require_friend(answer(model, some), model, some, which)
-    got = answer(nobody, torch.arange(FEW.d_vocab))
+        _require_friend(answer(model, layer, some), model, layer, some, which)
+    got = answer(small_model(FEW, 5), 0, torch.arange(FEW.d_vocab))
     require(got is None, f"In a model of random heads you find {got!r}, expected None: no head is above one half.")
-    head, share = min(_own_shares(trained, tokens).items(), key=lambda found: found[1])
-    return f"Head {head}: by its eigenvalues a copier, and {share:.1%} of these tokens raise themselves most."
+    head, share = _least(_own_shares(model=trained, layer=1, tokens=tokens))
+    return f"Head 1.{head}: by its eigenvalues a copier, and {share:.1%} of these tokens raise themselves most."
 
 
-def _own_shares(model: AttentionOnlyTransformer, tokens: torch.Tensor, least: float = 0.5) -> dict[int, float]:
-    """Of each head of layer 0 with positivity above `least`: the share of tokens that raise themselves most."""
-    shares = {}
-    for head, measure in enumerate(_positivities(model, 0)):
-        if measure > least:
-            rises = model.W_E[tokens] @ model.W_V[0, head] @ (model.W_O[0, head] @ model.W_U[:, tokens])
-            shares[head] = (rises.argmax(dim=1) == torch.arange(len(tokens))).double().mean().item()
-    return shares
+def _own_shares(model: AttentionOnlyTransformer, layer: int, tokens: torch.Tensor, measures=None, own=None) -> dict:
+    """Of each head of positivity above one half: the share of tokens that raise themselves most. And of slips."""
+    measures = _positivities(model, layer) if measures is None else measures
+    own = torch.arange(len(tokens)) if own is None else own
+    heads = (measures > 0.5).nonzero().flatten().tolist()
+    return {h: (_rises(model, layer, h, tokens).argmax(dim=1) == own).double().mean().item() for h in heads}
 
 
-def _require_friend(got, model: AttentionOnlyTransformer, tokens: torch.Tensor, which: str) -> None:
-    require_given(got, f"Your answer for {which}")
+def _rises(model: AttentionOnlyTransformer, layer: int, head: int, tokens: torch.Tensor) -> torch.Tensor:
+    """[token, token]: what each of `tokens`, attended to, raises each of them by, centred over the vocabulary."""
+    W_C = (model.W_U - model.W_U.mean(dim=1, keepdim=True))[:, tokens]
+    return model.W_E[tokens] @ model.W_V[layer, head] @ (model.W_O[layer, head] @ W_C)
+
+
+def _least(shares: dict[int, float]) -> tuple[int, float]:
+    return min(shares.items(), key=lambda found: found[1])
+
+
+def _require_friend(got, model: AttentionOnlyTransformer, layer: int, tokens: torch.Tensor, which: str) -> None:
+    shares, measures = _own_shares(model, layer, tokens), _positivities(model, layer)
+    told = f"On {which} you return None, but {len(shares)} heads of layer {layer} are above one half."
+    require(got is not None, f"{told} Do you look at that layer, and return something?")
     require(isinstance(got, tuple | list) and len(got) == 2, f"You return {got!r}, expected a head and its share.")
-    shares, everyone = _own_shares(model, tokens), _own_shares(model, tokens, -2)
-    head, share = int(got[0]), float(got[1])
-    told = f"On {which} you find head {head}"
-    require(head in everyone, f"{told}, expected one of 0 to {model.cfg.n_heads - 1}.")
-    require(head in shares, f"{told}, whose positivity is not above one half: by its weights it is no copier.")
-    right = min(shares, key=shares.get)
-    hint = "Compare the share of tokens, not their mean rise." if head != max(shares, key=shares.get) else (
-        "You took the largest share.")  # fmt: skip
-    more = f", in which {shares[head]:.1%} raise themselves most; in head {right} {shares[right]:.1%} do."
-    require(shares[head] == shares[right], f"{told}{more} {hint}")
-    n = len(tokens)
-    require(abs(share - shares[right]) < 0.1 / n, f"{told}, with a share of {share:.4f}, expected {shares[right]:.4f}: "
-            f"of {n} tokens, those that are the first in their own row among these {n}.")  # fmt: skip
+    head, share = whole_number(got[0], "The head"), one_number(got[1], "The share")
+    told, n = f"On {which} you find head {head}, with a share of {share:.4f}", len(tokens)
+    require(head in range(model.cfg.n_heads), f"{told}, expected one of 0 to {model.cfg.n_heads - 1}.")
+    right, least = _least(shares)
+    if abs(share - least) < 0.1 / n and shares.get(head) == least:
+        return
+    C = model.W_U[:, tokens] - model.W_U[:, tokens].mean(dim=1, keepdim=True)
+    among = _measure(model.W_O[layer] @ (C @ model.W_E[tokens]) @ model.W_V[layer])
+    rise = {h: _rises(model, layer, h, tokens).diagonal().mean().item() for h in shares}
+    ids = _own_shares(model, layer, tokens, own=tokens)
+    poorest, slowest = min(shares, key=lambda head: measures[head]), min(rise, key=rise.get)
+    slips = {  # and the answers to which they lead
+        "You took the largest share: asked is the least.": [max(shares.items(), key=lambda found: found[1])],
+        "The rows of `take(tokens, tokens)` are numbered from 0: compare argmax with a token's place, not its id.": [
+            (h, x) for h, x in ids.items() if x == min(ids.values()) != shares[h]],
+        "The positivity is that of the whole table, all tokens, not of `tokens` alone.": [
+            _least(_own_shares(model, layer, tokens, among))] if (among > 0.5).any() else [],
+        "That is the head of least positivity above one half: the least share is asked.": [(poorest, shares[poorest])],
+        "Compare the share of tokens, not their mean rise.": [(slowest, shares[slowest]), (slowest, rise[slowest])],
+    }  # fmt: skip
+    for words, answers in slips.items():
+        if any(head == h and abs(share - x) < 0.1 / n for h, x in answers):
+            raise Wrong(f"{told}. {words}")
+    require(head in shares, f"{told}: its positivity is not above one half, so by its weights it is no copier.")
+    more = f"In head {head} {shares[head]:.1%} raise themselves most; in head {right} {least:.1%} do."
+    require(shares[head] == least, f"{told}. {more} Take the head of the least share.")
+    raise Wrong(f"{told}, expected {least:.4f}: of {n} tokens, those that are the first in their own row among "
+                f"these {n}.")  # fmt: skip
 
 
 def _with_false_friend() -> AttentionOnlyTransformer:
-    """Head 0 copies; head 1 has the same eigenvalues, and noise where they do not look; head 2 lowers what it sees."""
+    """Head 0 copies; head 1 has the same eigenvalues, and noise where they do not look; head 2 lowers what it sees.
+
+    Of the other copiers head 3 is the one of least positivity, and head 4 that of least rise: what a slip would name.
+    """
     model = small_model(FEW, 20)
     identity = torch.eye(FEW.d_model, dtype=torch.float64)
     model.W_E.copy_(identity)
     model.W_U.copy_(identity)
-    for head, noise, sign in ((0, 0, 1), (1, 4, 1), (2, 0, -1)):
+    for head, noise, size, last in ((0, 0, 1, 1), (1, 4, 1, 1), (2, 0, -1, 1), (3, 0.5, 3, -0.8), (4, 0.5, 0.2, 1)):
         Q = torch.linalg.qr(normal((FEW.d_model, FEW.d_head), 21 + head)).Q
         Q = Q - Q.mean(dim=0)  # its outputs sum to 0: centred as it is
         Q = torch.linalg.qr(Q).Q
         unseen = (identity - Q @ Q.T) @ normal((FEW.d_model, FEW.d_head), 31)
-        model.W_V[0, head] = sign * (Q + noise * unseen)
+        model.W_V[0, head] = size * (Q + noise * unseen)
         model.W_O[0, head] = Q.T
-        if noise:  # a constant on all logits, by which this head seems to copy nothing until W_U is centred
+        model.W_O[0, head, -1] *= last
+        if head == 1:  # a constant on all logits, by which this head seems to copy nothing until W_U is centred
             push = -20 * model.W_V[0, head].sum(dim=0)[0].sign() * Q[:, :1]
     model.W_U.add_(push)
     return model
@@ -277,8 +319,14 @@ def counterexample(answer) -> str:
     others.fill_diagonal_(-torch.inf)
     behind = others.amax(dim=1) - M.diagonal()
     least = int(behind.argmin())
-    row = f"Token {least} raises itself by {M[least, least]:.4g} and no other by more than {others[least].max():.4g}"
-    require(bool(behind[least] > 1e-9 * scale), f"{row}: it copies itself. In every row another token must come first.")
+    own, most = M[least, least] + 0.0, others[least].max() + 0.0
+    row = f"Token {least} raises itself by {own:.4g}"
+    tie = f"{row}, and token {int(others[least].argmax())} by as much: a tie. Another token alone must come first."
+    require(bool(behind[least].abs() > 1e-9 * scale), tie)
+    copies = (
+        f"{row} and no other by more than {most:.4g}: it copies itself. In every row another token must come first."
+    )
+    require(bool(behind[least] > 0), copies)
 
     centred = M - M.mean(dim=1, keepdim=True)
     values = torch.linalg.eigvals(centred)
@@ -287,7 +335,7 @@ def counterexample(answer) -> str:
         hint = "Before centring there are some: they belong to a constant added to a row." * bool(before.abs() > 0.1)
         raise Wrong(f"After centring, no eigenvalue differs from 0. {hint}".strip())
     values = values[values.abs() > 1e-3 * values.abs().max()]  # the others may be zeros that were rounded
-    measure = values.sum().real / values.abs().sum()
+    measure = round(float(values.sum().real / values.abs().sum()), 2) + 0.0  # no −0
     worst = values[(values.real / values.abs()).argmin()]
     hint = f"Before centring it is {before:.2f}, but it is the centred one that counts." * bool(before > 0.99)
     told = f"After centring, one eigenvalue is {_show(worst)}, expected none but positive ones. The measure is"
@@ -387,5 +435,5 @@ def _measure(M: torch.Tensor) -> torch.Tensor:
 
 
 def _show(value) -> str:
-    value = complex(value)
+    value = complex(value) + 0  # no −0
     return f"{value.real:.4g}" if abs(value.imag) < 1e-9 else f"{value.real:.4g}{value.imag:+.4g}i"

@@ -10,7 +10,9 @@ from course_utils.factored import FactoredMatrix
 
 # --- plausible mistakes: (checker, answer, what the message must say) ---
 
-EIGENVALUES = {"copy": [2] * 4, "suppress": [-1] * 4, "next": [1, 1j, -1, -1j], "swap": [3, -3, 3, -3]}
+R = 0.5**0.5
+TURNED = [complex(a, b) for a in (R, -R) for b in (R, -R)]
+EIGENVALUES = {"copy": [2] * 4, "suppress": [-1] * 4, "next": TURNED, "swap": [3, -3, 3, -3]}
 
 
 def predicted_but(**wrong):
@@ -38,6 +40,13 @@ def by_the_large_table(model, layer):
 def by_the_library(model, layer):
     heads = range(model.cfg.n_heads)
     return [positivity(ov_circuit(model, layer, head, centred=True).eigenvalues()) for head in heads]
+
+
+def over_singular(model, layer, whole):
+    """The trace over the sum of singular values, of tokens × tokens (from thin factors) or of the small matrix."""
+    A, B = model.W_E @ model.W_V[layer], model.W_O[layer] @ centre(model.W_U, dim=1)
+    thin = torch.linalg.qr(A).R @ torch.linalg.qr(B.mT).R.mT if whole else B @ A
+    return (B @ A).diagonal(dim1=-2, dim2=-1).sum(-1) / torch.linalg.svdvals(thin).sum(-1)
 
 
 def of_queries(model, layer):
@@ -87,23 +96,38 @@ def suppressor(model, tokens, best=min, layers=None, of=lambda pattern: pattern[
     return back((layer, head)), of(model.run_with_cache(tokens)[1].pattern[layer, :, head])
 
 
-def friend(model, tokens, least=0.5, best=min, columns=None, of=None):
-    shares = {}
-    for head, value in enumerate(measures(model, 0)):
+def of_the_layer(model, tokens):
+    layer, head = suppressor(model, tokens)[0]
+    return (layer, head), model.run_with_cache(tokens)[1].pattern[layer, :, :, 1:, 0].mean()
+
+
+def friend(model, layer, tokens, least=0.5, best=min, columns=None, of=None, by="share", ids=False, among=None):
+    """Exercise 4, with rows for `tokens` and, unless `columns` says so, outputs of all tokens."""
+    found, measured = {}, measures(model, layer, of=among and (lambda m, la: among(m, la, tokens)))
+    for head, value in enumerate(measured):
         if value > least:
-            rows = ov_circuit(model, 0, head, centred=True).take(tokens, columns).AB
-            own = torch.arange(len(tokens)) if columns is not None or of is None else tokens
-            shares[head] = (rows.argmax(1) == own).double().mean().item()
-    return best(shares.items(), key=lambda item: item[1]) if shares else None
+            rows = ov_circuit(model, layer, head, centred=True).take(tokens, columns).AB
+            own = tokens if columns is None or ids else torch.arange(len(tokens))
+            share = (rows.argmax(1) == own).double().mean().item()
+            rise = rows.gather(1, own[:, None] % rows.shape[1]).mean().item()
+            found[head] = {"share": share, "rise": rise, "positivity": value}[by], share
+    return (lambda head: (head, found[head][1]))(best(found, key=lambda head: found[head][0])) if found else None
 
 
-def friend_of_all(model, tokens):
+def friend_of_all(model, layer, tokens):
     """The share of all tokens, not of those given."""
-    return friend(model, torch.arange(model.cfg.d_vocab)) if model.cfg.d_vocab < 100 else friend_among(model, tokens)
+    everyone = torch.arange(model.cfg.d_vocab)
+    return friend(model, layer, everyone) if model.cfg.d_vocab < 100 else friend_among(model, layer, tokens)
 
 
-def friend_among(model, tokens, **wrong):
-    return friend(model, tokens, columns=tokens, **wrong)
+def friend_among(model, layer, tokens, **wrong):
+    return friend(model, layer, tokens, columns=tokens, **wrong)
+
+
+def few_tokens(model, layer, tokens):
+    """The small matrices of the table between `tokens` alone."""
+    W_U = centre(model.W_U[:, tokens], dim=1)
+    return model.W_O[layer] @ (W_U @ model.W_E[tokens]) @ model.W_V[layer]
 
 
 def right_kind(answer):
@@ -122,6 +146,7 @@ def stub(*_):
 MISTAKES = [
     (ch05.predicted, predicted_but(copy=[2, 0, 0, 0]), "'copy' sum to 2, but its diagonal sums to 8"),
     (ch05.predicted, predicted_but(next=[1, -1, 1, -1]), "Four steps lead back"),
+    (ch05.predicted, predicted_but(next=[1, 1j, -1, -1j]), "with the sign turned"),
     (ch05.predicted, predicted_but(next=[1] * 4), "'next' sum to 4"),
     (ch05.predicted, predicted_but(next=[1, 1j, -1j]), "3 eigenvalues, expected 4"),
     (ch05.predicted, predicted_but(swap=[3, 0, 0, -3]), "their sum is raised, their difference lowered"),
@@ -135,6 +160,10 @@ MISTAKES = [
     (ch05.my_positivity, lambda m, la: measures(m, la, bottom=one), "the sum alone"),
     (ch05.my_positivity, lambda m, la: 1 / measures(m, la), "upside down"),
     (ch05.my_positivity, lambda m, la: measures(m, la, bottom=lambda v: v.abs().sum()), "one sum over all heads"),
+    (ch05.my_positivity, lambda m, la: measures(m, la, bottom=lambda v: v.sum(-1).abs()), "the size of the sum"),
+    (ch05.my_positivity, lambda m, la: measures(m, la, top=lambda v: v.abs().sum(-1)), "singular values have none"),
+    (ch05.my_positivity, lambda m, la: over_singular(m, la, True), "by the sum of singular values:"),
+    (ch05.my_positivity, lambda m, la: over_singular(m, la, False), "singular values of the small matrix"),
     (ch05.my_positivity, lambda m, la: measures(m, la, top=lambda v: v.sum(-1)), "are complex"),
     (ch05.my_positivity, lambda m, la: measures(m, la)[0], "You return one number"),
     (ch05.my_positivity, lambda m, la: measures(m, la)[:2], "has shape [2], expected [3]"),
@@ -164,21 +193,31 @@ MISTAKES = [
     (right_kind, lambda m, t: suppressor(m, t, of=lambda p: p[:, :, 0].mean()), "leave it out"),
     (right_kind, lambda m, t: suppressor(m, t, of=lambda p: p[:, 0].mean()), "by the start token"),
     (right_kind, lambda m, t: suppressor(m, t, of=lambda p: p[0, 1:, 0].mean()), "one text only"),
+    (right_kind, lambda m, t: suppressor(m, t, of=lambda p: p[:, -1, 0].mean()), "the last query only"),
+    (right_kind, of_the_layer, "over all heads of the layer"),
+    (right_kind, lambda m, t: (("0", "2"), 1.0), "A layer or a head should be numbers"),
     (right_kind, lambda m, t: suppressor(m, t)[0], "expected (layer, head) and a number"),
     (right_kind, lambda m, t: ((1, 2), 1.0) if m.cfg.d_vocab > 99 else suppressor(m, t), "On a model of ours"),
     (right_kind, nothing, "is None"),
-    (ch05.false_friend, lambda m, t: friend_among(m, t, least=-1), "no copier"),
-    (ch05.false_friend, lambda m, t: friend_among(m, t, best=max), "You took the largest share"),
+    (ch05.false_friend, lambda *given: friend_among(*given, least=-1), "no copier"),
+    (ch05.false_friend, lambda *given: friend_among(*given, best=max), "You took the largest share"),
+    (ch05.false_friend, lambda *given: friend_among(*given, by="positivity"), "the head of least positivity"),
+    (ch05.false_friend, lambda *given: friend_among(*given, by="rise"), "not their mean rise"),
+    (ch05.false_friend, lambda *given: friend_among(*given, ids=True), "with a token's place, not its id"),
+    (ch05.false_friend, lambda *given: friend_among(*given, among=few_tokens), "not of `tokens` alone"),
     (ch05.false_friend, friend_of_all, "those that are the first in their own row"),
-    (ch05.false_friend, lambda m, t: (99, 0.1), "expected one of 0 to 2"),
-    (ch05.false_friend, lambda m, t: friend_among(m, t) or (0, 0.0), "expected None"),
-    (ch05.false_friend, lambda m, t: friend_among(m, t)[0], "expected a head and its share"),
-    (ch05.false_friend, nothing, "is None"),
+    (ch05.false_friend, lambda m, la, t: friend_among(m, 0, t), "you return None, but 9 heads of layer 1"),
+    (ch05.false_friend, lambda *given: (99, 0.1), "expected one of 0 to 4"),
+    (ch05.false_friend, lambda *given: ("0.6", 0.1), "The head should be numbers"),
+    (ch05.false_friend, lambda *given: friend_among(*given) or (0, 0.0), "expected None"),
+    (ch05.false_friend, lambda *given: friend_among(*given)[0], "expected a head and its share"),
+    (ch05.false_friend, nothing, "Do you look at that layer"),
     (ch05.counterexample, lambda: SHEAR, "Token 2 raises itself by 1"),
     (ch05.counterexample, lambda: NEXT, "expected none but positive ones"),
     (ch05.counterexample, lambda: -torch.eye(4), "expected none but positive ones"),
     (ch05.counterexample, lambda: torch.eye(4), "it copies itself"),
-    (ch05.counterexample, lambda: torch.ones(4, 4), "it copies itself"),
+    (ch05.counterexample, lambda: torch.ones(4, 4), "raises itself by 1, and token 1 by as much: a tie"),
+    (ch05.counterexample, lambda: -torch.zeros(4, 4), "raises itself by 0, and token 1"),
     (ch05.counterexample, lambda: TOO_LITTLE, "expected none but positive ones"),
     (ch05.counterexample, lambda: LOST_BY_CENTRING, "expected none but positive ones"),
     (ch05.counterexample, lambda: torch.tensor([[1.0, 10], [0, 1]]), "has 2 tokens"),
