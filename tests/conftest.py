@@ -62,6 +62,12 @@ def course_heads():
     return extension("course_heads")
 
 
+@pytest.fixture(scope="session")
+def course_margin():
+    """The site's Sphinx extension that draws the circuit in the margin and brings definitions."""
+    return extension("course_margin")
+
+
 def extension(name: str):
     spec = importlib.util.spec_from_file_location(name, ROOT / f"book/_assets/sphinx_ext/{name}.py")
     module = importlib.util.module_from_spec(spec)

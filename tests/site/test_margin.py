@@ -1,0 +1,67 @@
+"""What stands in a chapter's margin: a circuit that names real sections, parts, heads and texts, and definitions."""
+
+import re
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from bs4 import BeautifulSoup
+
+from course_utils import load_model, load_tokenizer
+
+CHAPTERS = 12
+
+
+def soup(site, page: str) -> BeautifulSoup:
+    return BeautifulSoup((site / "book" / f"{page}.html").read_text("utf-8"), "html.parser")
+
+
+def test_every_chapter_with_a_model_has_its_circuit_and_it_grows(course_margin, root):
+    pages = sorted(path.stem for path in (root / "book").glob("[01]*.ipynb"))
+    assert list(course_margin.chapters()) == pages and len(pages) == CHAPTERS
+    sizes = [len(course_margin.circuit(**chapter["draws"])) for chapter in course_margin.chapters().values()]
+    assert sizes[1] < min(sizes[2:5]) and max(sizes[2:5]) < min(sizes[5:10]) and max(sizes[5:10]) < min(sizes[10:])
+
+
+@pytest.mark.parametrize("number", range(CHAPTERS))
+def test_a_circuit_lights_parts_that_it_has_for_sections_that_are_there(site, course_margin, number):
+    page = list(course_margin.chapters())[number]
+    made = soup(site, page)
+    [circuit] = made.select(".course-circuit")
+    parts = {name for part in circuit.select("[data-part]") for name in part["data-part"].split()}
+    states = circuit.select("li")
+    assert len(states) >= 2
+    for state in states:
+        assert set(state["data-lit"].split()) <= parts, state
+        assert made.find(id=state["data-section"]), state
+    places = [str(made).index(f'id="{state["data-section"]}"') for state in states]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize("number", range(CHAPTERS))
+def test_the_lab_can_open_with_what_a_circuit_asks_for(site, course_margin, number):
+    page = list(course_margin.chapters())[number]
+    for link in soup(site, page).select(".course-circuit a"):
+        asked = {key: value for key, [value] in parse_qs(urlsplit(link["href"]).fragment).items()}
+        cfg = load_model(asked["model"]).cfg
+        assert 3 < len(load_tokenizer().encode(asked["text"])) < 60
+        for head in f"{asked.get('off', '')} {asked.get('cut', '')}".split():
+            layer, index = map(int, head.split("."))
+            assert layer < cfg.n_layers and index < cfg.n_heads, link
+        assert ("off" in asked or "cut" in asked) == (link.text != "In the lab")
+
+
+def test_other_pages_have_no_circuit(course_margin):
+    assert course_margin.figure("book/intro", "lab.html") == ""
+
+
+def test_a_page_brings_the_definitions_of_the_terms_that_it_links(site):
+    found = 0
+    for path in (site / "book").glob("[01]*.html"):
+        text = path.read_text("utf-8")
+        linked = set(re.findall(r"glossary\.html#(term-[^\"]+)", text))
+        [kept] = BeautifulSoup(text, "html.parser").select("template.course-definitions") or [None]
+        brought = {each["data-term"]: each for each in kept.select("[data-term]")} if kept else {}
+        assert linked == set(brought), path.name
+        assert all(len(each.text.split()) > 3 and not each.select("a, [id]") for each in brought.values()), path.name
+        found += len(brought)
+    assert found > 50
