@@ -19,11 +19,13 @@ from course_utils.checks.base import (
     name_mistake,
     normal,
     numbers,
+    one_number,
     require,
     require_close,
     require_given,
     require_shape,
     small_model,
+    whole_number,
 )
 from course_utils.config import ModelConfig
 from course_utils.corpus import load_tokenizer
@@ -67,22 +69,39 @@ def virtual_head(answer, two_back) -> str:
         got = _second(two_back, "two_back", said, model, tokens)
         pair, mean = _pair(got, "two_back", "(earlier, later), mean")
         pair = _pair(pair, "two_back", "(earlier, later), mean")
-        pattern = model.run_with_cache(tokens)[1].pattern
-        heads = range(model.cfg.n_heads)
-        product = torch.stack([torch.stack([pattern[1, :, j] @ pattern[0, :, i] for j in heads]) for i in heads])
-        means = product.diagonal(-2, -2, -1).mean((-2, -1))
-        found = int(pair[0]), int(pair[1])
-        best = divmod(int(means.argmax()), len(heads))
-        told = f"On {which} you find 0.{found[0]} → 1.{found[1]}"
-        hint = "The other way round: the earlier head comes first." if found[::-1] == best else ""
-        backwards = torch.stack([torch.stack([pattern[0, :, i] @ pattern[1, :, j] for j in heads]) for i in heads])
-        backwards = backwards.diagonal(-2, -2, -1).mean((-2, -1)).max()
-        require(abs(float(mean) - backwards) > EXACT, f"{told}, {float(mean):.4g}. That is of A1 @ A2.")
-        message = f"{told}; 0.{best[0]} → 1.{best[1]} looks two back more, {means.max():.3f} on average. {hint}"
-        require(found == best, message.strip())
-        hint = "From query 2 on, each has one place two back."
-        require_close(mean, means.max(), f"{told}, and the mean", EXACT, hint)
+        found, mean = tuple(whole_number(head, "A head of the pair") for head in pair), one_number(mean, "The mean")
+        _require_two_back(found, mean, model.run_with_cache(tokens)[1].pattern, which)
     return f"{said} A pair that looks two back in each of three models."
+
+
+def _require_two_back(found: tuple, mean: float, pattern: torch.Tensor, which: str) -> None:
+    """Raise Wrong, and name the likely slip, unless this pair of heads looks two back most, and this much."""
+    A1, A2 = pattern[0][:, :, None], pattern[1][:, None]  # [batch, earlier, later, query, key], one of the heads free
+
+    def back(patterns, by=2):
+        return patterns.diagonal(-by, -2, -1).mean(-1)
+
+    right = back(A2 @ A1).mean(0)
+    best, told = divmod(int(right.argmax()), len(right)), f"On {which} you find 0.{found[0]} → 1.{found[1]}, {mean:.4f}"
+    require(found != best[::-1] or found == best, f"{told}. The other way round: the earlier head comes first.")
+    if found == best and abs(mean - right.max()) < EXACT:
+        return
+    slips = {
+        "That is of A1 @ A2: what happens later stands farther left.": back(A1 @ A2).mean(0),
+        "Multiply the patterns of each text, and then take the mean: a mean of patterns is another pattern.": back(
+            A2.mean(0) @ A1.mean(0)),
+        "That is a product of two means, of how much each head looks one back: multiply the patterns.": back(
+            A2, 1).mean(0) * back(A1, 1).mean(0),
+        "That is the mean over all queries from 0 on: from query 2 on, each has one place two back.": right
+        * (1 - 2 / pattern.shape[-1]),
+    }  # fmt: skip
+    for words, table in slips.items():
+        require(abs(mean - table.max()) > EXACT or found != divmod(int(table.argmax()), len(right)), f"{told}. {words}")
+    more = f"there 0.{best[0]} → 1.{best[1]} looks two back more, {right.max():.3f} on average"
+    require(found == best, f"{told}; {more}.")
+    raise Wrong(
+        f"{told}: the right pair, but its mean is {right.max():.4f}. From query 2 on, each has one place two back."
+    )
 
 
 @exercise("Exercise 6.2", answer="composition_measure")
@@ -143,7 +162,9 @@ def baseline(answer) -> str:
     for pair in (got, narrow):
         two = isinstance(pair, tuple | list | torch.Tensor) and len(pair) == 2
         require(two, "Return two numbers: the mean and the standard deviation.")
-    (mean, sd), (mean_narrow, sd_narrow) = ([float(value) for value in pair] for pair in (got, narrow))
+    (mean, sd), (mean_narrow, sd_narrow) = (
+        [one_number(value, "A mean or a standard deviation") for value in pair] for pair in (got, narrow)
+    )
     want, want_sd = _random_fits(d_model, d_head, 4000)
     root = f"1/√d_model = {d_model**-0.5:.4f}"
     if mean > 1:
@@ -229,7 +250,8 @@ def score_table(answer, who_is_read) -> str:
         for later, query, key in ((0, 17, 6), (1, 20, 9)) if model.cfg.n_ctx > 9 else ((1, 5, 2), (0, 6, 1)):
             got = _second(who_is_read, "who_is_read", said, model, tokens[:1], later, query, key)
             found, share = _pair(got, "who_is_read", "a head and a share")
-            _require_read(int(found), share, _shares_of_a_look(model, tokens[:1], later, query, key), which)
+            found, share = whole_number(found, "The head"), one_number(share, "The share")
+            _require_read(found, share, _shares_of_a_look(model, tokens[:1], later, query, key), which)
     return said + " And on three models you found who is read."
 
 
@@ -246,9 +268,18 @@ def _shares_of_a_look(model: AttentionOnlyTransformer, tokens, head: int, query:
     def above(x, last=query + 1):
         return x[..., key] - x[..., :last].mean(dim=-1)
 
+    both = [torch.cat([cache.resid[0], at[None], wrote]) @ W[1, head] for W in (model.W_Q, model.W_K)]
+    table = above(torch.einsum("id,jkd->ijk", both[0][:, query], both[1]))  # all terms of the look
     return {
-        "best": above(with_token).argmax(),
         "right": above(with_token) / above(score),
+        "score": above(score),
+        "You divide by the sum of the row of the query's token: divide by the whole score above its mean.": (
+            above(with_token) / table[0].sum()
+        ),
+        "You divide by the sum of the terms' sizes: they partly cancel. Divide by the whole score above its mean.": (
+            above(with_token) / table.abs().sum()
+        ),
+        "You divide by the score as it is: take its mean over the keys off, too.": above(with_token) / score[key],
         "That is the mean over all keys: take those that the query may look at.": above(with_token, len(score))
         / above(score, len(score)),
         "The mean over the keys is not taken off.": with_token[:, key] / score[key],
@@ -259,14 +290,22 @@ def _shares_of_a_look(model: AttentionOnlyTransformer, tokens, head: int, query:
     }
 
 
-def _require_read(found: int, share, shares: dict, which: str) -> None:
-    best, right = int(shares.pop("best")), shares.pop("right")
-    told = f"On {which} you find 0.{found}, with a share of {float(share):.4g}"
-    if found == best and abs(float(share) - right[best]) < 1e-3:
+def _require_read(found: int, share: float, shares: dict, which: str) -> None:
+    right = shares.pop("right")
+    sign = right.new_tensor(1.0 if shares.pop("score") > 0 else -1.0)
+    best, told = int((right * sign).argmax()), f"On {which} you find 0.{found}, with a share of {share:.4g}"
+    if found == best and abs(share - right[best]) < 1e-3:
         return
-    require(found != best + 2, f"{told}: count heads from 0; token and position are no heads.")
+    loudest = int(right.abs().argmax())
+    quiet = found != loudest or abs(abs(share) - right[loudest].abs()) > 1e-3
+    require(quiet, f"{told}. That is the largest term by size, and it lowers the score: asked is what adds most.")
+    shifted = found == best + 2 and abs(share - right[best]) < 1e-3
+    require(not shifted, f"{told}: count heads from 0; token and position are no heads.")
     for message, wrong in shares.items():
-        require((float(share) - wrong).abs().min() > 1e-4, f"{told}. {message}")
+        at = found if found < len(wrong) else best
+        require(abs(share - wrong[at]) > 1e-4, f"{told}. {message}")
+    require(found != best, f"{told}: the right head. Its share is {right[best]:.4g}: its term above its mean, over the "
+            "whole score above its mean.")  # fmt: skip
     raise Wrong(f"{told}; it is 0.{best}, with {right[best]:.4g}: the largest in the row of the query's token.")
 
 
@@ -317,11 +356,15 @@ def pattern_with_cut(answer, spared_least) -> str:
             got = _second(spared_least, "spared_least", said, model, tokens, later)
             path, nats = _pair(got, "spared_least", "(earlier, side) and nats")
             path = _pair(path, "spared_least", "(earlier, side) and nats")
-            _require_spared((int(path[0]), str(path[1])), nats, model, tokens, later, which)
+            require(
+                path[0] not in ("Q", "K"), f"spared_least returns {path!r}, expected (earlier, side): the head first."
+            )
+            path = whole_number(path[0], "The earlier head"), str(path[1])
+            _require_spared(path, one_number(nats, "How far"), model, tokens, later, which)
     return said + " And on three models you found the path that can be spared least."
 
 
-def _require_spared(found: tuple, nats, model: AttentionOnlyTransformer, tokens, later: int, which: str) -> None:
+def _require_spared(found: tuple, nats: float, model: AttentionOnlyTransformer, tokens, later: int, which: str) -> None:
     cache, effects, slips = model.run_with_cache(tokens)[1], {}, {}
     before = cache.pattern[1, :, later]
     seen = ~later_keys(tokens.shape[1])
@@ -331,15 +374,22 @@ def _require_spared(found: tuple, nats, model: AttentionOnlyTransformer, tokens,
             log = (before / after).log()[:, seen]
             effects[earlier, side] = (before[:, seen] * log).sum() / before[..., 0].numel()
             slips[earlier, side] = -(after[:, seen] * log).sum() / before[..., 0].numel()
-    best, told = max(effects, key=effects.get), f"On {which}, for head 1.{later}, you find {found}, {float(nats):.4g}"
+    best, told = max(effects, key=effects.get), f"On {which}, for head 1.{later}, you find {found}, {nats:.4g}"
     require(found in effects, f"{told}: expected a head of layer 0 and 'Q' or 'K'.")
-    if found == best and abs(float(nats) - effects[best]) < 1e-4 * max(1.0, float(effects[best])):
+    if found == best and abs(nats - effects[best]) < 1e-4 * max(1.0, float(effects[best])):
         return
-    require(abs(float(nats) - slips[found]) > 1e-5, f"{told}. That is the divergence the other way: weigh by the "
+    zeros = "0 times the logarithm of 0 is no number: leave out the keys after the query, or multiply by torch.xlogy."
+    require(nats == nats, f"{told}. {zeros}")
+    require(
+        abs(nats) < torch.inf, f"{told}. Somewhere p' is 0 and p is not: a key after the query, or one that rounded."
+    )
+    means = effects[found] / tokens.shape[1]
+    require(abs(nats - means) > 1e-5, f"{told}. Sum over the keys, and take the mean over texts and queries only.")
+    require(abs(nats - slips[found]) > 1e-5, f"{told}. That is the divergence the other way: weigh by the "
             "pattern before the cut.")  # fmt: skip
-    require(abs(float(nats) + effects[found]) > 1e-5, f"{told}. The sign is the other way round: p / p', not p' / p.")
+    require(abs(nats + effects[found]) > 1e-5, f"{told}. The sign is the other way round: p / p', not p' / p.")
     sums = effects[found] * before[..., 0].numel()
-    require(abs(float(nats) - sums) > 1e-3, f"{told}. Take the mean over texts and queries, not the sum.")
+    require(abs(nats - sums) > 1e-3, f"{told}. Take the mean over texts and queries, not the sum.")
     raise Wrong(f"{told}; it is {best}, {effects[best]:.4g} nats.")
 
 
@@ -353,21 +403,28 @@ def planted_pair(answer) -> str:
         require(
             isinstance(got, tuple | list) and len(got) == 3, f"Return three things: earlier, later, kind; not {got!r}."
         )
-        earlier, later, kind = int(got[0]), int(got[1]), str(got[2])
+        heads = [
+            whole_number(head, f"The {which} head") for which, head in zip(("earlier", "later"), got, strict=False)
+        ]
+        earlier, later, kind = found = (*heads, str(got[2]))
         told = f"In model {seed + 1} of {len(plants)} you found 0.{earlier} → 1.{later} by {kind}"
-        if (earlier, later, kind) == plant:
+        if found == plant:
             continue
         if (later, earlier, kind) == plant:
             raise Wrong(f"{told}: the right heads, but in the other order. The earlier one is in layer 0.")
-        if (earlier, later, kind) == _literal(model):
-            why = "The paper's products are for columns. In rows W_OV is the transpose of its own"
-            raise Wrong(f"{told}: this is what the paper's products give if they are taken literally. {why}.")
+        why = "The paper's products are for columns. In rows W_OV is the transpose of its own"
+        for letters in ("QKV", *"KVQ"):
+            which = f"product for {letters} gives if it is" if len(letters) == 1 else "products give if they are"
+            require(
+                found != _literal(model, letters), f"{told}: this is what the paper's {which} taken literally. {why}."
+            )
         if (earlier, later) == plant[:2]:
             raise Wrong(
                 f"{told}: the right pair, but it composes by {plant[2]}. In W_QK the query's side is in the rows."
             )
-        if (earlier, later, kind) == _loudest(model):
-            raise Wrong(f"{told}: this is the largest product, not the best fit. Divide by both norms.")
+        sizes = [lambda A, B, by=by: (A @ B).norm() / (A, B)[by].norm() for by in (0, 1)]
+        if found in [_loudest(model), *(_loudest(model, size) for size in sizes)]:
+            raise Wrong(f"{told}: a large product, where no norm or only one was divided out. Divide by both norms.")
         raise Wrong(f"{told}, but it is 0.{plant[0]} → 1.{plant[1]} by {plant[2]}.")
     return f"All {len(plants)} pairs found."
 
@@ -387,13 +444,22 @@ def _planted(seed: int, earlier: int, later: int, kind: str) -> AttentionOnlyTra
     return model
 
 
-def _loudest(model: AttentionOnlyTransformer) -> tuple[int, int, str]:
-    return _best(model, lambda A, B: (A @ B).norm(), lambda V1, Q2, V2: {"Q": (V1, Q2), "K": (V1, Q2.T), "V": (V1, V2)})
+def _products(V1, Q2, V2) -> dict:
+    return {"Q": (V1, Q2), "K": (V1, Q2.T), "V": (V1, V2)}
 
 
-def _literal(model: AttentionOnlyTransformer) -> tuple[int, int, str]:
-    """What the paper's products find, with matrices for rows in them."""
-    return _best(model, _fit, lambda V1, Q2, V2: {"Q": (Q2.T, V1), "K": (Q2, V1), "V": (V2, V1)})
+def _loudest(model: AttentionOnlyTransformer, size: Callable = lambda A, B: (A @ B).norm()) -> tuple[int, int, str]:
+    return _best(model, size, _products)
+
+
+def _literal(model: AttentionOnlyTransformer, kinds: str) -> tuple[int, int, str]:
+    """What the paper's products find, those of some kinds, with matrices for rows in them."""
+
+    def products(V1, Q2, V2):
+        paper = {"Q": (Q2.T, V1), "K": (Q2, V1), "V": (V2, V1)}
+        return _products(V1, Q2, V2) | {kind: paper[kind] for kind in kinds}
+
+    return _best(model, _fit, products)
 
 
 def _best(model: AttentionOnlyTransformer, size: Callable, products: Callable) -> tuple[int, int, str]:
@@ -415,8 +481,8 @@ def _models() -> list[tuple[AttentionOnlyTransformer, torch.Tensor, str]]:
     small = small_model(SMALL, 50, W_O=5, W_Q=2)
     return [
         (small, drawn_tokens(SMALL.d_vocab, (2, 8), 22), "a small model"),
-        (trained, tokens, "the trained model"),
-        (disguised(trained, 23)[0], tokens, "a model of ours"),
+        (trained, tokens, "the trained model, with random tokens that come twice,"),
+        (disguised(trained, 23)[0], tokens, "a model of ours, with random tokens that come twice,"),
     ]
 
 

@@ -98,6 +98,18 @@ def Q_and_K_exchanged(OV1, QK2, OV2):
     return {"Q": fit(OV1, QK2.T), "K": fit(OV1, QK2), "V": fit(OV1, OV2)}
 
 
+def K_as_it_stands(OV1, QK2, OV2):
+    return {"Q": fit(OV1, QK2), "K": fit(QK2, OV1), "V": fit(OV1, OV2)}
+
+
+def V_reversed(OV1, QK2, OV2):
+    return {"Q": fit(OV1, QK2), "K": fit(QK2, OV1.T), "V": fit(OV2, OV1)}
+
+
+def one_norm(OV1, QK2, OV2):
+    return {kind: (A @ B).norm() / A.norm() for kind, A, B in (("Q", OV1, QK2), ("K", OV1, QK2.T), ("V", OV1, OV2))}
+
+
 def literal(OV1, QK2, OV2):
     return {"Q": fit(QK2.T, OV1), "K": fit(QK2, OV1), "V": fit(OV2, OV1)}
 
@@ -106,8 +118,9 @@ def nothing(*_):
     return None
 
 
-def two_back(model, tokens, back=2, swap=False, first=0, flip=False):
+def two_back(model, tokens, back=2, swap=False, first=0, flip=False, texts_first=False):
     pattern, found = model.run_with_cache(tokens)[1].pattern, {}
+    pattern = pattern.mean(dim=1, keepdim=True) if texts_first else pattern
     for i in range(model.cfg.n_heads):
         for j in range(model.cfg.n_heads):
             A1, A2 = pattern[0, :, i], pattern[1, :, j]
@@ -116,14 +129,24 @@ def two_back(model, tokens, back=2, swap=False, first=0, flip=False):
     return max(found.items(), key=lambda item: item[1])
 
 
-def who_is_read(model, tokens, head, query, key, last=1, token=True, centred=True, share=True, shift=0):
+def two_means(model, tokens):
+    """How much each of two heads looks one back, multiplied."""
+    first, then = model.run_with_cache(tokens)[1].pattern.diagonal(-1, -2, -1).mean(dim=(1, 3))
+    table = first[:, None] * then
+    return divmod(table.argmax().item(), len(first)), table.max()
+
+
+def who_is_read(model, tokens, head, query, key, last=1, token=True, centred=True, share=True, shift=0, by=None):
     _, cache = model.run_with_cache(tokens)
     keys = range(len(tokens[0])) if last is None else range(query + last)
     tables = [table()(model, tokens, head, query, k) for k in keys]
     above = tables[key] - torch.stack(tables).mean(dim=0) * centred
     row = above[0] if token else above.sum(dim=0)
-    best = row[2:].argmax().item()
-    return best + shift, (row[2 + best] / (above.sum() if share else 1)).item()
+    best = (row[2:].abs() if by == "size" else row[2:]).argmax().item()
+    whole = {"row": row.sum(), "sizes": above.abs().sum(), "raw": tables[key].sum()}.get(
+        by, above.sum() if share else 1
+    )
+    return best + shift, (row[2 + best] / whole).item()
 
 
 def spared_least(model, tokens, later, sides="QK", nats=None, best=max):
@@ -140,6 +163,18 @@ def spared_least(model, tokens, later, sides="QK", nats=None, best=max):
 
 def other_way(before, after):
     return (after.xlogy(after) - after.xlogy(before)).sum(dim=-1).mean()
+
+
+def with_zeros(before, after):
+    return (before * (before / after).log()).sum(dim=-1).mean()
+
+
+def rounded(before, after):
+    return (before.xlogy(before) - before.xlogy(torch.where(after < 0.2, 0, after))).sum(dim=-1).mean()
+
+
+def over_keys_too(before, after):
+    return (before.xlogy(before) - before.xlogy(after)).mean()
 
 
 def in_all(before, after):
@@ -233,6 +268,10 @@ MISTAKES = [
     (right_head, lambda m, t: two_back(m, t, flip=True), "the earlier head comes first"),
     (right_head, lambda m, t: two_back(m, t, swap=True), "That is of A1 @ A2"),
     (right_head, lambda m, t: two_back(m, t)[0], "expected (earlier, later), mean"),
+    (right_head, lambda m, t: two_back(m, t, texts_first=True), "a mean of patterns is another pattern"),
+    (right_head, two_means, "a product of two means"),
+    (right_head, lambda m, t: (two_back(m, t)[0], 0.5), "the right pair, but its mean"),
+    (right_head, lambda m, t: (("0.8", "1.8"), 0.5), "A head of the pair should be numbers"),
     (right_table, stub, "That half is right"),
     (right_table, lambda *given: who_is_read(*given, last=None), "mean over all keys"),
     (right_table, lambda *given: who_is_read(*given, last=0), "look at itself too"),
@@ -240,12 +279,23 @@ MISTAKES = [
     (right_table, lambda *given: who_is_read(*given, share=False), "not a share"),
     (right_table, lambda *given: who_is_read(*given, token=False), "The query's side is its token"),
     (right_table, lambda *given: who_is_read(*given, shift=2), "count heads from 0"),
+    (right_table, lambda *given: who_is_read(*given, by="row"), "the sum of the row of the query's token"),
+    (right_table, lambda *given: who_is_read(*given, by="sizes"), "they partly cancel"),
+    (right_table, lambda *given: who_is_read(*given, by="raw"), "take its mean over the keys off, too"),
+    (right_table, lambda *given: who_is_read(*given, by="size"), "the largest term by size, and it lowers the score"),
+    (right_table, lambda *given: (who_is_read(*given)[0], 7.0), "the right head"),
+    (right_table, lambda *given: ("0.1", 0.5), "The head should be numbers"),
     (right_table, nothing, "is None"),
     (right_cut, stub, "That half is right"),
     (right_cut, lambda *given: spared_least(*given, sides="Q"), "it is ("),
     (right_cut, lambda *given: spared_least(*given, best=min), "it is ("),
     (right_cut, lambda *given: spared_least(*given, nats=other_way), "the other way"),
     (right_cut, lambda *given: spared_least(*given, nats=in_all), "not the sum"),
+    (right_cut, lambda *given: spared_least(*given, nats=with_zeros), "0 times the logarithm of 0"),
+    (right_cut, lambda *given: spared_least(*given, nats=rounded), "or one that rounded"),
+    (right_cut, lambda *given: spared_least(*given, nats=over_keys_too), "over texts and queries only"),
+    (right_cut, lambda *given: (("Q", 0), 0.5), "the head first"),
+    (right_cut, lambda *given: (("0.1", "Q"), 0.5), "The earlier head should be numbers"),
     (right_cut, copied(spared_least, ((8, "K"), 1.0)), "On the trained model"),
     (right_cut, lambda *given: 3, "expected (earlier, side) and nats"),
     (ch06.score_table, table(scale=lambda cfg: 1), "not divided by √d_head"),
@@ -271,11 +321,15 @@ MISTAKES = [
     (ch06.pattern_with_cut, lambda m, t, e, n, s: cut()(m, t, n, e, s), "failed"),
     (ch06.pattern_with_cut, lambda m, t, e, n, s: cut()(m, t, n, n, s), "Another head's output"),
     (ch06.pattern_with_cut, lambda m, t, e, n, s: cut()(m, t, e, n, s)[0], "has shape [7, 7]"),
-    (ch06.planted_pair, found(unnormalised), "Divide by both norms"),
+    (ch06.planted_pair, found(unnormalised), "no norm or only one was divided out"),
     (ch06.planted_pair, found(Q_and_K_exchanged), "the right pair, but it composes by K"),
     (ch06.planted_pair, found(literal), "taken literally"),
     (ch06.planted_pair, found(right_measure, lambda i, j, kind: (j, i, kind)), "in the other order"),
     (ch06.planted_pair, found(right_measure, lambda i, j, kind: (i, j, "K")), "the right pair, but it composes by Q"),
+    (ch06.planted_pair, found(K_as_it_stands), "the paper's product for K gives if it is taken literally"),
+    (ch06.planted_pair, found(V_reversed), "the paper's product for V gives if it is taken literally"),
+    (ch06.planted_pair, found(one_norm), "or only one was divided out"),
+    (ch06.planted_pair, lambda model: ("0.3", "1.1", "Q"), "The earlier head should be numbers"),
     (ch06.planted_pair, lambda model: (0, 2), "Return three things"),
 ]  # fmt: skip
 
