@@ -10,7 +10,7 @@ import torch
 
 from course_utils import corpus
 from course_utils.errors import CourseError
-from course_utils.markov import FRESH, MarkovConfig, chains, distance, predictors, train_on_chains
+from course_utils.markov import FRESH, MEASURED, MarkovConfig, chains, distance, predictors, train_on_chains
 from tools import markov
 
 QUANTITIES = ("bigrams", "unigrams", "previous", "successors")
@@ -73,14 +73,26 @@ def test_nobody_is_nearer_than_the_answer_itself():
 
 def test_a_run_is_measured_on_the_way():
     settings = MarkovConfig(n_heads=2, d_head=4, n_ctx=16, batch=8, n_layers=1)
-    record = train_on_chains(settings, 60, every=30)[1]
+    model, record = train_on_chains(settings, 60, every=30)
     assert record["step"].tolist() == [0, 30, 60] and record["previous"].shape == record["successors"].shape == (
         3,
         1,
         2,
     )
     assert record["unigrams"][-1] < record["unigrams"][0] and record["loss"][-1] < record["loss"][0]
-    assert ((0 < record["successors"]) & (record["successors"] < 1)).all()
+    fresh = chains(settings, FRESH, MEASURED)
+    logits, cache = model.run_with_cache(fresh)
+    looks, apart = [], []
+    for n, row in enumerate(fresh.tolist()):
+        for i in range(1, 16):
+            after = [j for j in range(1, i + 1) if row[j - 1] == row[i]]
+            looks.append(cache.pattern[0, n, :, i, after].sum(-1).detach().numpy())
+            counts = np.array([1 + sum(row[j] == state for j in after) for state in (1, 2, 3)])
+            said = logits[n, i].softmax(-1)[1:].detach().numpy()
+            if i < 15:  # the last state is followed by none
+                apart.append((counts / counts.sum() * np.log(counts / counts.sum() / said)).sum())
+    assert record["successors"][-1, 0] == pytest.approx(np.mean(looks, 0))
+    assert record["bigrams"][-1] == pytest.approx(np.mean(apart))
 
 
 def test_only_what_is_missing_is_trained(tmp_path, monkeypatch):
