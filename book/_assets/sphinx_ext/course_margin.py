@@ -105,8 +105,8 @@ def figure(page: str, lab: str) -> str:
         link = f'<a href="{lab}#{html.escape(urlencode(asked))}">{words}</a>'
         said.append(f'<li data-section="{section}" data-lit="{state["lit"]}">{html.escape(state["says"])} {link}</li>')
     return (
-        '<aside class="course-circuit" aria-label="Where in the model this section is">'
-        f"{circuit(**chapter['draws'])}<ul>{''.join(said)}</ul></aside>"
+        '<div class="course-circuit" role="group" aria-label="Where in the model this section is">'
+        f"{circuit(**chapter['draws'])}<ul>{''.join(said)}</ul></div>"
     )
 
 
