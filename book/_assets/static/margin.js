@@ -10,7 +10,7 @@
       for (const each of states) each.hidden = each !== state;
       for (const part of parts)
         part.classList.toggle(
-          "course-lit",
+          "course-on",
           part.dataset.part.split(" ").some((name) => lit.has(name)),
         );
     };
