@@ -7,7 +7,8 @@
     const parts = [...circuit.querySelectorAll("[data-part]")];
     const light = (state) => {
       const lit = new Set(state.dataset.lit.split(" "));
-      for (const each of states) each.hidden = each !== state;
+      for (const each of states) each.removeAttribute("aria-current");
+      state.setAttribute("aria-current", "true");
       for (const part of parts)
         part.classList.toggle(
           "course-on",
