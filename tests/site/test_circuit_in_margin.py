@@ -64,6 +64,6 @@ def test_a_page_brings_the_definitions_of_the_terms_that_it_links(site):
         assert linked == set(brought), path.name
         for each in brought.values():  # a template's words are no text of the page
             said = re.sub(r"<[^>]+>", " ", each.decode_contents())
-            assert len(said.split()) > 3 and not each.select("a, [id]"), each
+            assert len(said.split()) > 4 and not each.select("a, [id]"), each
         found += len(brought)
     assert found > 50
