@@ -67,6 +67,12 @@ def without_the_mean(answer) -> str:
             require(list(value.shape) == want, f"{name} has shape {list(value.shape)}, expected {want}.")
             weight.copy_(value)
         writers = {"W_E": -1, "W_pos": -1, "W_O": -1}
+        changed = {name for name, weight in before.items() if not close(other.get_parameter(name), weight, EXACT)}
+        require(
+            not changed or changed & set(writers),
+            f"Only {sorted(changed)} changed, which read the stream: they don't see its mean then, "
+            "but the norm's root of the mean square still does. Change what writes.",
+        )
         for name, weight in before.items():
             value = other.get_parameter(name)
             if name not in writers:
@@ -98,9 +104,11 @@ def cut_in_two(answer) -> str:
         logits, cache = model.run_with_cache(tokens)
         x, part = cache.resid[-1], cache.head_out(*head)
 
-        def of_answer(values, first=1, centred=True, tokens=tokens):
+        def of_answer(values, first=1, centred=True, tokens=tokens, ahead=1):
             values = values - values.mean(-1, keepdim=True) if centred else values
-            return values[:, first:-1].gather(2, tokens[:, first + 1 :, None]).mean()
+            return (
+                values[:, first:-1].gather(2, tokens[:, first + ahead :][:, : tokens.shape[1] - 1 - first, None]).mean()
+            )
 
         held = lambda p, whole=x, model=model: model.unembed(p, part_of=whole)  # noqa: E731
         fall = of_answer(logits) - of_answer(model.unembed(x - part))
@@ -111,6 +119,7 @@ def cut_in_two(answer) -> str:
             "has the scale of the stream that is left": of_answer(held(part, x - part)),
             "is not taken less the mean over the vocabulary": of_answer(held(part), centred=False),
             "counts the prediction made at position 0": of_answer(held(part), 0),
+            "is of the token at each position: take that which comes next": of_answer(held(part), ahead=0),
             "is the whole fall": fall,
         }
         name = "{}.{}".format(*head)
@@ -149,9 +158,26 @@ def neuron_parts(answer) -> str:
             ),
             "is after GELU: the sum is exact before it": torch.nn.functional.gelu(want),
         }
+        if biases:
+            values = (model.b_V[0, :, None] @ model.W_O[0]).squeeze(1) @ w
+            moved = torch.cat([want[:1], want[1:-1] - values[:, None, None], want[-1:] + values.sum()])
+            mistakes["has the biases of values in the constant: each head writes its own"] = moved
+        mistakes |= {
+            f"is of neuron {other}": _parts(
+                model, tokens, cache, model.W_in[0, :, other], model.b_in[0, other] if biases else b
+            )
+            for other in range(SIZES["d_mlp"])
+            if other != neuron
+        }
         _compare(got, want, mistakes, "The table")
         whole = model.pre_activations(cache.resid_mid[0], 0)[..., neuron]
         require_close(got.sum(0), whole, "The sum over parts", EXACT)
+        model.run_with_cache = _pushed(model)
+        again = numbers(torch.stack(list(answer(model, tokens.clone(), neuron))), "The table")
+        require(
+            close(again, want, EXACT),
+            "The constant is what is left over of the neuron's input: make it of b_in and of what b_O adds.",
+        )
     return "Up to here all is linear. What GELU makes of the sum is not a sum."
 
 
@@ -180,9 +206,16 @@ def without_pointers(answer) -> str:
                 model, cache, head, place, "q"
             ),
             "is of another head": _less(model, cache, head - 1, moved, "q"),
+            "has positions taken off the keys, too: off the queries only": _less(model, cache, head, moved, "qk"),
+            "are scores: a pattern is their softmax": _less(model, cache, head, moved, "q", scores=True),
         }
+        for earlier in range(SIZES["n_heads"]):
+            z = torch.zeros_like(cache.z[0])
+            z[:, earlier] = (cache.pattern[0] @ model.read(place, 0, "v"))[:, earlier]
+            one = _less(model, cache, head, model.write(z, 0), "q")
+            mistakes[f"has only what head 0.{earlier} moved taken off: all heads of layer 0"] = one
         _compare(got, want, mistakes, "The pattern")
-    return "What it loses so, it had from a pointer: a place, not a token, was passed on."
+    return "Where attention changes so, a place was passed on, not a token: a pointer, which may help or hinder."
 
 
 def _parts(model: Transformer, tokens, cache, w, b) -> torch.Tensor:
@@ -192,11 +225,24 @@ def _parts(model: Transformer, tokens, cache, w, b) -> torch.Tensor:
     return torch.stack([model.W_E[tokens] @ w, *heads, constant.expand(tokens.shape)])
 
 
-def _less(model: Transformer, cache, head: int, part, side: str) -> torch.Tensor:
-    """Pattern of a head of layer 1 whose queries or keys read the stream less a part of it."""
+def _pushed(model: Transformer):
+    """A `run_with_cache` that tells of a stream between heads and neurons which is more than what was written."""
+    run = model.run_with_cache
+
+    def told(*given):
+        logits, cache = run(*given)
+        cache.resid_mid = cache.resid_mid + 1
+        return logits, cache
+
+    return told
+
+
+def _less(model: Transformer, cache, head: int, part, sides: str, scores: bool = False) -> torch.Tensor:
+    """Pattern (or scores) of a head of layer 1 whose queries, keys or both read the stream less a part of it."""
     x = cache.resid[1]
-    q, k = (model.read(x - part * (side == mine), 1, mine)[:, head] for mine in "qk")
-    return model.scores(q, k).softmax(-1)
+    q, k = (model.read(x - part * (mine in sides), 1, mine)[:, head] for mine in "qk")
+    found = model.scores(q, k)
+    return found if scores else found.softmax(-1)
 
 
 def _compare(got, want, mistakes, what: str) -> None:

@@ -52,7 +52,7 @@ def says(q, k):
     return lambda: {"q": q, "k": k}
 
 
-FOUR = says(["token"], [8, 11, "token"])
+FIVE = says(["token", 11], [8, 11, "token"])
 
 RIGHT = [
     (ch09.fair_partners, fair_partners),
@@ -61,8 +61,8 @@ RIGHT = [
     (ch09.answer_was_there, by_successors),
     (ch09.answer_was_there, lambda tokens: answer_was_there(tokens).tolist()),
     (ch09.if_it_looked_back, if_it_looked_back),
-    (ch09.my_explanation, FOUR),
-    (ch09.my_explanation, lambda: {**FOUR(), "v": ["token"]}),
+    (ch09.my_explanation, FIVE),
+    (ch09.my_explanation, lambda: {**FIVE(), "v": ["token"]}),
 ]
 
 # --- plausible mistakes: (checker, answer, what the message must say) ---
@@ -80,7 +80,7 @@ MISTAKES = [
     (ch09.answer_was_there, but(answer_was_there, any_place=True), "whatever stood before it"),
     (ch09.answer_was_there, but(answer_was_there, negated=True), "the other way round"),
     (ch09.answer_was_there, lambda tokens: answer_was_there(tokens)[:, :-1], "has shape"),
-    (ch09.answer_was_there, lambda tokens: answer_was_there(tokens).roll(1, 1), "At position"),
+    (ch09.answer_was_there, lambda tokens: answer_was_there(tokens).roll(1, 1), "comes next, yours is"),
     (ch09.answer_was_there, lambda tokens: answer_was_there(tokens).float(), "True and False"),
     (ch09.answer_was_there, lambda tokens: by_successors(tokens, wrap=True), "no token after it"),
     (ch09.answer_was_there, lambda tokens: None, "None"),
@@ -94,9 +94,11 @@ MISTAKES = [
     (ch09.if_it_looked_back, lambda m, t, head: if_it_looked_back(m, t, head - 1), "of another head"),
     (ch09.if_it_looked_back, lambda *given: if_it_looked_back(*given)[:, 1:], "has shape"),
     (ch09.my_explanation, says(["token"], [8]), "2 parts recover 0.6"),
-    (ch09.my_explanation, says(["token", 11], [8, 11]), "Exchange a part"),
+    (ch09.my_explanation, says(["token", 11], [8, 11]), "4 parts recover 0.8"),
+    (ch09.my_explanation, says(["token", 11], [8, 11, 5]), "Exchange a part"),
+    (ch09.my_explanation, says(["token"], [8, 11, "token"]), "4 parts recover 0.7"),
     (ch09.my_explanation, says(["everything"], [8, 11, "token"]), "explains nothing"),
-    (ch09.my_explanation, says(["token", 11], [8, 11, "token"]), "at most 4"),
+    (ch09.my_explanation, says(["token", 11, 5], [8, 11, "token"]), "at most 5"),
     (ch09.my_explanation, says(["token", 12], [8]), "0 to 11"),
     (ch09.my_explanation, says(["token", "token"], [8]), "named twice"),
     (ch09.my_explanation, lambda: (["token"], [8]), "Return a dict"),
