@@ -7,7 +7,7 @@ import { apartView, LETTERS } from "./train/apart.js";
  * @typedef {import("./train/task.js").Settings} Settings
  * @typedef {import("./train/worker.js").Moment} Moment
  */
-const [WIDTH, HEIGHT, LEFT, BASE] = [340, 104, 30, 86]; // of a chart; pixels
+const [WIDTH, HEIGHT, LEFT, BASE] = [240, 104, 30, 86]; // of a chart; pixels
 const MOST = 400; // moments that are kept
 const ENOUGH = 1500; // steps after which it pauses by itself
 const CALM = 2000; // milliseconds between pictures where motion is to be reduced

@@ -30,7 +30,7 @@ def chapters() -> dict[str, dict]:
     return yaml.safe_load(CIRCUIT.read_text("utf-8"))
 
 
-def circuit(layers: int, heads: list[str] = (), mlp: bool = False, norm: bool = False, more: str = "") -> str:
+def circuit(layers: int, names: list[str] = (), mlp: bool = False, norm: bool = False) -> str:
     """The model from the token, below, to the logits: parts carry their names, for margin.js to light."""
     drawn, y = [], 0  # y: how far up; it is turned round at the end
 
@@ -56,11 +56,13 @@ def circuit(layers: int, heads: list[str] = (), mlp: bool = False, norm: bool = 
             add("norm", f'<circle cx="{STREAM}" cy="{-y - 4}" r="4"/>')
         for i, (side, x) in enumerate(reversed(PARTS.items())):
             add(f"{side}{layer}", f'<path d="M{STREAM} {-y - 5 * i}H{x}V{-y - 26}"/>')
+        if layer:  # over the keys' line
+            add("cut", f'<path d="M48 {-y - 12}l14 14m0 -14l-14 14"/>')
         stretch(f"stream {place}", 26)
         letters = (f'<text class="{side}" x="{x}" y="{-y - 5}">{side.upper()}</text>' for side, x in PARTS.items())
-        name = f"head {heads[layer]}" if heads else f"heads, layer {layer}" if layers > 1 else "heads"
+        name = names[layer] if names else f"heads, layer {layer}" if layers > 1 else "heads"
         frame = box(BOX[0], BOX[1] - BOX[0], y, name, HEAD) + "".join(letters)
-        add(f"head{layer}", frame, _role(heads[layer]) if heads else "")
+        add(f"head{layer}", frame, _role(name))
         stretch("stream", HEAD + 8)
         add(f"write{layer}", f'<path d="M116 {8 - y}V{-y}H{STREAM}"/><circle cx="{STREAM}" cy="{-y}" r="4"/>')
         if mlp:
@@ -70,8 +72,6 @@ def circuit(layers: int, heads: list[str] = (), mlp: bool = False, norm: bool = 
             add(f"mlp{layer}", f'<path d="{reads}{writes}"/>{dot}' + box(BOX[0], BOX[1] - BOX[0], y + 6, "MLP"))
             stretch("stream", 32)
         stretch("stream middle" if layer < layers - 1 else "stream top", 12)
-    if more:
-        drawn.append(f'<text class="said" x="{BOX[1]}" y="{-y + 2}" text-anchor="end">{more}</text>')
     if not layers:
         stretch("stream", 40)
     add(
@@ -81,10 +81,12 @@ def circuit(layers: int, heads: list[str] = (), mlp: bool = False, norm: bool = 
     return f'<svg viewBox="0 {-y - 21} {END} {y + 22}" aria-hidden="true">{"".join(drawn)}</svg>'
 
 
-def _role(head: str) -> str:
+def _role(name: str) -> str:
+    """Of "head 1.1", the role that the two-layer model's card gives it."""
     from course_utils.roles import role_of
 
-    return role_of("two-layer", *map(int, head.split(".")))
+    found = re.fullmatch(r"head (\d)\.(\d+)", name)
+    return role_of("two-layer", int(found[1]), int(found[2])) if found else ""
 
 
 def _beside(y: int, words: str) -> str:
