@@ -67,6 +67,23 @@ def test_readers_predict_and_are_told_of_a_mistake(cells, text):
     assert text.count(":::{admonition} The mistake people make\n") >= 1
 
 
+# Predictions about what comes later than the next numbers.
+LATER = {"08.predict.large", "11.predict.cut"}
+
+
+def test_nothing_is_printed_between_a_prediction_and_its_result(cells):
+    """The cell that shows the result is the one that is veiled until the reader has guessed."""
+    code = [cell.source for cell in cells if cell.cell_type == "code"]
+    for i, source in enumerate(code):
+        for name, key in re.findall(r"(\w+) = predict\(\s*\"([^\"]+)", source):
+            [there] = [j for j in range(i, len(code)) if re.search(rf"reveal\(\s*{name}\b", code[j])]
+            early = [code[j] for j in range(i + 1, there) if "print(" in code[j] and key not in LATER]
+            assert early == [], key
+            assert re.search(r"print\(|plt\.|plots\.|_figure\(|scatter\(|ax\.", code[there]), (
+                f"{key}: nothing is veiled"
+            )
+
+
 def test_the_end_has_its_parts_in_order(text):
     parts = re.findall(r"^## (.+)$", text, re.M)
     assert parts[-len(END) :] == END
