@@ -4,7 +4,9 @@ What is right is computed from the model by a forward of this module's own; no a
 reader's is tried on the unseen models in yet another disguise.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from unittest import mock
 
 import torch
 from torch import Tensor
@@ -39,24 +41,36 @@ class Bench:
     """
 
     def __init__(self, model: AttentionOnlyTransformer, paths: list[Path], seed: int = 0):
-        self.model, self.paths, self.committed, self.measured = model, list(paths), {}, {}
+        self.model, self.paths, self._committed, self._measured = model, tuple(paths), {}, {}
         self.tokens, self.lengths = _repeats(model, seed)
         self._run = _Run(model, self.tokens)
         self._whole = self._loss(self._run.streams[2])
 
+    @property
+    def committed(self) -> Mapping[Path, tuple[float, float]]:
+        """What has been predicted, by path."""
+        return MappingProxyType(self._committed)
+
+    @property
+    def measured(self) -> Mapping[Path, float]:
+        """What the cuts have shown, by path."""
+        return MappingProxyType(self._measured)
+
     def commit(self, path: Path, low: float, high: float) -> None:
         """Say between which two numbers the rise of the loss will lie. Once for each path."""
-        if path in self.committed:
+        if path not in self.paths:
+            raise CourseError(f"a prediction for {path}", f"this bench has {self.paths}", "name one of these")
+        if path in self._committed:
             raise CourseError(f"a second prediction for {path}", "one counts, the first", "cut the path")
-        self.committed[path] = (float(low), float(high))
+        self._committed[path] = (float(low), float(high))
 
     def cut(self, path: Path) -> float:
         """The rise of the loss when the later head reads the stream without what the earlier head wrote."""
-        if path not in self.committed:
-            rule = "a prediction comes before its result"
-            raise CourseError(f"a cut of {path}", rule, "call commit(path, low, high) first")
-        self.measured[path] = self._loss(self._run.cut(*path)[1]) - self._whole
-        return self.measured[path]
+        if missing := [each for each in self.paths if each not in self._committed]:
+            rule = "every prediction comes before the first result"
+            raise CourseError(f"a cut of {path}", rule, f"call commit(path, low, high) for {missing[0]} first")
+        self._measured[path] = self._loss(self._run.cut(*path)[1]) - self._whole
+        return self._measured[path]
 
     def _loss(self, stream: Tensor) -> float:
         return _loss(stream @ self.model.W_U, self.tokens, self.lengths)
@@ -78,7 +92,11 @@ def look_back(answer) -> str:
             "This is the attention to two before.": control,
         }
         _told(got["scores"], scores, told, "A previous-token score")
-        told = {"The control is the score itself: take the key that lies two before.": scores}
+        later = torch.arange(3, patterns.shape[-1])
+        told = {
+            "The control is the score itself: take the key that lies two before.": scores,
+            "The control has the queries of the score: from 2 on.": patterns[..., later, later - 2].mean((-1, -2)),
+        }
         _told(got["control"], control, told, "The control, the attention to two before,")
         _heads(got["heads"], scores, LOOKS_BACK, "look one back")
     return "The heads that look one back, and that they look one back and no further."
@@ -96,11 +114,14 @@ def match_prefix(answer) -> str:
         first = torch.arange(tokens.shape[1]).gt(0) & (torch.arange(tokens.shape[1]) <= lengths[:, None])
         found = (others[:, 1:, None] == others[:, None, 1:]).tril(-1)[second[:, 1:]].any(-1).float().mean()
         same = (others == tokens)[first].float().mean()
+        another = "draw another first copy, of other random tokens."
         require(
-            same < 0.1 and found < 0.5,
-            f"In the control nothing should be there to find, but {same:.0%} of the first copy is as before: draw "
-            "another first copy, of other random tokens.",
+            same < 0.1,
+            f"In the control nothing should be there to find, but {same:.0%} of the first copy is as before: {another}",
         )
+        says = f"In the control {found:.0%} of the second copy's tokens stand in the first as well: {another}"
+        require(found < 0.5, says)
+        _random(others, lengths, "The control's first copies", 0.25)
         patterns = _Run(model, tokens).patterns
         scores, control = (_matching(each, tokens, lengths) for each in (patterns, _Run(model, others).patterns))
         told = {
@@ -165,14 +186,18 @@ def predict_the_cut(answer) -> str:
             return run(tokens, edit)
 
         model.run_with_cache = watched
-        before = {name: weight.clone() for name, weight in model.state_dict().items()}
+
+        def cut(self, path, bench=bench, cut=Bench.cut):
+            says = "A cut at another bench, before all predictions were made: that is looking."
+            require(self is bench or len(bench.committed) == len(bench.paths), says)
+            return cut(self, path)
+
         try:
-            got = answer(model, bench)
+            with mock.patch.object(Bench, "cut", cut):
+                got = answer(model, bench)
         except CourseError as error:
             require("prediction" not in error.rule, f"{error}")
             raise
-        same = all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
-        require(same, "The model's weights were changed: read them, leave them.")
         require(not edited, "The model was run with a part cut out before all predictions were made: that is looking.")
         for path in bench.paths:
             require(
@@ -213,7 +238,11 @@ def fooled(answer) -> str:
         require(weak[head] >= MATCHES, says)
         require_close(got["weak"], weak[head], "The score on the short repeats", EXACT)
         hint = "Long repeats, of 40 tokens and more, all lengths alike likely."
-        require_close(got["strict"], strict[head], "The score on long repeats", 0.02, hint)
+        mine = numbers(got["strict"], "The score on long repeats")
+        require(bool((mine > 0).all()), "The score on long repeats is never 0, nor less: measure it.")
+        require(
+            close(mine, strict[head], 0.02), f"{mine.item():.3f} is not the score of {head} on long repeats. {hint}"
+        )
     return "A head that a short test takes for an induction head, and a long one doesn't."
 
 
@@ -239,8 +268,11 @@ def case_files(answer) -> str:
         for key, value in wanted.items():
             mine = numbers(evidence[key], f"{name}: evidence[{key!r}]")
             require(not close(mine, weak, 0.05) or close(mine, value, 0.05), f"{name}: {key!r} is of short repeats.")
-            hint = "The strongest matching head, long random repeats."
-            require_close(mine, value, f"{name}: evidence[{key!r}]", 0.05, hint)
+            says = (
+                f"{name}: evidence[{key!r}] is {mine.item():.3f}, and should be another number: it is of the strongest"
+            )
+            near = close(mine, value, 0.01 + 0.1 * value.item()) and bool(mine > 0)
+            require(near, f"{says} matching head, on long random repeats.")
     return "Three cases closed."
 
 
@@ -250,7 +282,11 @@ def case_files(answer) -> str:
 def _models() -> Iterator[AttentionOnlyTransformer]:
     """The unseen models, disguised once more: a number that was copied leads nowhere."""
     for seed, name in enumerate(UNSEEN):
-        yield disguised(load_model(name, "cpu"), seed)[0]
+        model = disguised(load_model(name, "cpu"), seed)[0]
+        before = {part: weight.clone() for part, weight in model.state_dict().items()}
+        yield model
+        same = all(torch.equal(weight, before[part]) for part, weight in model.state_dict().items())
+        require(same, "The model's weights were changed: read them, leave them.")
 
 
 def _look(model: AttentionOnlyTransformer, x: Tensor, head: Head, **less: Tensor) -> tuple[Tensor, Tensor]:
@@ -379,7 +415,17 @@ def _fresh(model: AttentionOnlyTransformer, tokens) -> Tensor:
     different = sum(len(torch.unique(row)) for row in tokens) / tokens.numel()
     says = f"Only {different:.0%} of a sequence's tokens are different: draw them at random, without text and repeats."
     require(different > 0.75, says)
+    _random(tokens, torch.full((len(tokens),), tokens.shape[1] - 1), "The tokens")
     return tokens
+
+
+def _random(tokens: Tensor, lengths: Tensor, what: str, least: float = 0.75) -> None:
+    """The first so many tokens of each row are drawn: they differ, from row to row, and don't count up."""
+    for row, N in zip(tokens, lengths.tolist(), strict=True):
+        steps = row[1 : N + 1].diff().unique()
+        says = f"{what} repeat themselves or follow a rule: draw them at random."
+        require(min(len(row[1 : N + 1].unique()), len(steps)) > least * N, says)
+    require(len(tokens[:, 1 : SHORTEST + 1].unique(dim=0)) == len(tokens), f"{what} are alike: draw each anew.")
 
 
 def _long_repeats(model: AttentionOnlyTransformer, tokens, lengths) -> tuple[Tensor, Tensor]:
@@ -395,9 +441,7 @@ def _long_repeats(model: AttentionOnlyTransformer, tokens, lengths) -> tuple[Ten
     require(int(lengths.max()) * 2 < tokens.shape[1], "Some repeats are longer than their rows.")
     for row, N in zip(tokens, lengths.tolist(), strict=True):
         require(torch.equal(row[1 : N + 1], row[N + 1 : 2 * N + 1]), "A second copy is not its first copy.")
-        require(
-            len(torch.unique(row[1 : N + 1])) > 0.75 * N, "The first copies repeat themselves: draw them at random."
-        )
+    _random(tokens, lengths, "The first copies")
     return tokens, lengths
 
 

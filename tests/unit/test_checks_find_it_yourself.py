@@ -100,6 +100,42 @@ def bet(low, high, before=None):
     return answer
 
 
+def at_another_bench(model, bench):
+    other = check.Bench(model, bench.paths)
+    for path in bench.paths:
+        other.commit(path, -9, 9)
+    return [other.cut(path) for path in bench.paths]
+
+
+def afterwards(model, bench):
+    for path in bench.paths:
+        bench.commit(path, 0, 0.1)
+    rises = [bench.cut(path) for path in bench.paths]
+    bench.committed[bench.paths[0]] = (rises[0] - 0.1, rises[0] + 0.1)
+    return rises
+
+
+def emptied(model):
+    with torch.no_grad():
+        for weight in (model.W_Q, model.W_K):
+            weight.zero_()
+    return solution(1)(model)
+
+
+def one_token(model, got):
+    """The control's first copies: of one token, another one in each row."""
+    rows = torch.arange(1, 1 + len(got["tokens"]))[:, None].expand_as(got["tokens"]).clone()
+    rows[:, 0] = 0
+    place, N = torch.arange(rows.shape[1]), got["lengths"][:, None]
+    return torch.where((place > N) & (place <= 2 * N), got["tokens"], rows)
+
+
+def counting(model, got):
+    tokens = (torch.arange(got["tokens"].shape[1]) + 3 * torch.arange(len(got["tokens"]))[:, None]) % model.cfg.d_vocab
+    tokens[:, 0] = 0
+    return tokens
+
+
 def only_one(model, bench):
     bench.commit(bench.paths[0], 2.9, 3.3)
     return [bench.cut(bench.paths[0])]
@@ -150,11 +186,20 @@ MISTAKES = [
     ),
     (check.feed, but(3, path=lambda model, got: got["path"] and (*got["path"][:2], "Q")), "the side isn't"),
     (check.feed, but(3, path=lambda model, got: got["path"] or ((0, 0), (1, 0), "K")), "that isn't there"),
-    (check.predict_the_cut, lambda model, bench: [bench.cut(path) for path in bench.paths], "comes before its result"),
+    (
+        check.predict_the_cut,
+        lambda model, bench: [bench.cut(path) for path in bench.paths],
+        "comes before the first result",
+    ),
     (check.predict_the_cut, bet(-1, 5), "can hardly fail"),
     (check.predict_the_cut, bet(-0.1, 0.1), "outside of"),
     (check.predict_the_cut, bet(0.1, -0.1), "the lower end comes first"),
-    (check.predict_the_cut, only_one, "no prediction for"),
+    (check.predict_the_cut, only_one, "call commit(path, low, high) for"),
+    (check.predict_the_cut, at_another_bench, "at another bench"),
+    (check.predict_the_cut, afterwards, "does not support item assignment"),
+    (check.look_back, emptied, "weights were changed"),
+    (check.match_prefix, but(2, control_tokens=one_token), "repeat themselves"),
+    (check.look_back, but(1, tokens=counting), "follow a rule"),
     (
         check.predict_the_cut,
         bet(0, 0.2, lambda model, bench: model.run_with_cache(bench.tokens, ablate([(1, 0)]))),
@@ -190,9 +235,11 @@ RIGHT = [
 def test_a_bench_wants_one_prediction_and_wants_it_first():
     path = ((0, 0), (1, 0), "K")
     bench = check.Bench(load_model(UNSEEN[0], "cpu"), [path])
-    with pytest.raises(CourseError, match="a prediction comes before its result"):
+    with pytest.raises(CourseError, match="every prediction comes before the first result"):
         bench.cut(path)
     bench.commit(path, -10, 10)
     with pytest.raises(CourseError, match="a second prediction"):
         bench.commit(path, 0, 1)
+    with pytest.raises(CourseError, match="this bench has"):
+        bench.commit(((0, 1), (1, 0), "K"), 0, 1)
     assert -10 < bench.cut(path) == bench.measured[path] < 10
