@@ -236,13 +236,12 @@ def fooled(answer) -> str:
         require(strict[head] < MATCHES, f"{head} passes the long test as well: it does match. Who only seems to?")
         says = f"{head} has {weak[head]:.2f} with {N} tokens twice, and the line is {MATCHES}: it deceives nobody."
         require(weak[head] >= MATCHES, says)
-        require_close(got["weak"], weak[head], "The score on the short repeats", EXACT)
-        hint = "Long repeats, of 40 tokens and more, all lengths alike likely."
-        mine = numbers(got["strict"], "The score on long repeats")
-        require(bool((mine > 0).all()), "The score on long repeats is never 0, nor less: measure it.")
-        require(
-            close(mine, strict[head], 0.02), f"{mine.item():.3f} is not the score of {head} on long repeats. {hint}"
-        )
+        mine = _score(got["weak"], "The score on the short repeats")
+        says = f"{mine:.4f} is not the score of {head} on your short repeats, over the queries of the second copy."
+        require(abs(mine - weak[head]) < EXACT, says)
+        mine = _score(got["strict"], "The score on long repeats")
+        says = f"{mine:.4f} is not the score of {head} on long repeats of 40 tokens and more, all lengths alike likely."
+        require(mine > 0 and abs(mine - strict[head]) < 0.001 + 0.6 * strict[head], says)
     return "A head that a short test takes for an induction head, and a long one doesn't."
 
 
@@ -266,13 +265,11 @@ def case_files(answer) -> str:
         wanted = {"whole": whole, "without": least, "other cuts": rest}
         evidence = _report(got["evidence"], *wanted, of=f"{name}, evidence: ")
         for key, value in wanted.items():
-            mine = numbers(evidence[key], f"{name}: evidence[{key!r}]")
-            require(not close(mine, weak, 0.05) or close(mine, value, 0.05), f"{name}: {key!r} is of short repeats.")
-            says = (
-                f"{name}: evidence[{key!r}] is {mine.item():.3f}, and should be another number: it is of the strongest"
-            )
-            near = close(mine, value, 0.01 + 0.1 * value.item()) and bool(mine > 0)
-            require(near, f"{says} matching head, on long random repeats.")
+            mine = _score(evidence[key], f"{name}: evidence[{key!r}]")
+            near = mine > 0 and abs(mine - value) < 0.01 + 0.1 * value
+            require(near or abs(mine - weak) > 0.05, f"{name}: {key!r} is of short repeats.")
+            says = f"{name}: evidence[{key!r}] is {mine:.3f}, and should be another number: it is of the strongest"
+            require(bool(near), f"{says} matching head, on long random repeats.")
     return "Three cases closed."
 
 
@@ -451,6 +448,12 @@ def _told(got, want: Tensor, told: dict[str, Tensor], what: str, hint: str = "")
     for message, wrong in told.items():
         require(not close(got, wrong, EXACT) or close(want, wrong, EXACT), message)
     require_close(got, want, what, EXACT, hint)
+
+
+def _score(got, what: str) -> float:
+    got = numbers(got, what)
+    require(got.numel() == 1, f"{what} is one number.")
+    return got.item()
 
 
 def _head(got) -> Head:

@@ -122,6 +122,16 @@ def emptied(model):
     return solution(1)(model)
 
 
+def one_query_less(model, got):
+    later = torch.arange(3, got["tokens"].shape[1])
+    pattern = model.run_with_cache(got["tokens"])[1].pattern
+    return pattern[..., later, later - 2].mean((1, -1))
+
+
+def nothing_measured(file, name):
+    return file["evidence"] if file["induction"] else dict.fromkeys(file["evidence"], 0.0)
+
+
 def one_token(model, got):
     """The control's first copies: of one token, another one in each row."""
     rows = torch.arange(1, 1 + len(got["tokens"]))[:, None].expand_as(got["tokens"]).clone()
@@ -214,6 +224,11 @@ MISTAKES = [
     (check.fooled, but(5, short=lambda model, got: repeated_tokens(1024, 64, 50, 50)[0]), "are a good test"),
     (check.fooled, but(5, short=lambda model, got: repeated_tokens(1024, 64, 2, 3)[0]), "stands there twice"),
     (check.fooled, but(5, strict=lambda model, got: got["weak"]), "long repeats"),
+    (check.fooled, but(5, strict=lambda model, got: 0.0), "not the score"),
+    (check.fooled, but(5, strict=lambda model, got: 0.01), "not the score"),
+    (check.fooled, but(5, weak=lambda model, got: got["weak"] - 0.01), "your short repeats"),
+    (check.look_back, but(1, control=one_query_less), "from 2 on"),
+    (check.case_files, files(evidence=nothing_measured), "another number"),
     (check.case_files, lambda: {}, "one file for each"),
     (check.case_files, files(evidence=weak_evidence), "short repeats"),
     (check.case_files, files(path=lambda file, name: None), "is not the path"),

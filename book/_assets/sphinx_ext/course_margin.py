@@ -129,6 +129,7 @@ def _glossary(app) -> dict[str, str]:
             for link in list(definition.findall(nodes.reference)):
                 link.replace_self(link.children)
             said = "".join(app.builder.render_partial(child)["fragment"] for child in definition.children)
+            said = re.sub(r' id="[^"]*"', "", said)  # a citation's: it stands on the glossary's page
             for term in item.findall(nodes.term):
                 app.course_glossary |= {anchor: said for anchor in term["ids"]}
     return app.course_glossary
