@@ -13,11 +13,12 @@ from torch import Tensor
 
 from course_utils.checkpoints import UNSEEN, load_model
 from course_utils.checks.base import (
-    close,
     disguised,
     exercise,
     later_keys,
+    name_mistake,
     numbers,
+    one_number,
     require,
     require_close,
     require_given,
@@ -236,10 +237,10 @@ def fooled(answer) -> str:
         require(strict[head] < MATCHES, f"{head} passes the long test as well: it does match. Who only seems to?")
         says = f"{head} has {weak[head]:.2f} with {N} tokens twice, and the line is {MATCHES}: it deceives nobody."
         require(weak[head] >= MATCHES, says)
-        mine = _score(got["weak"], "The score on the short repeats")
+        mine = one_number(got["weak"], "The score on the short repeats")
         says = f"{mine:.4f} is not the score of {head} on your short repeats, over the queries of the second copy."
         require(abs(mine - weak[head]) < EXACT, says)
-        mine = _score(got["strict"], "The score on long repeats")
+        mine = one_number(got["strict"], "The score on long repeats")
         says = f"{mine:.4f} is not the score of {head} on long repeats of 40 tokens and more, all lengths alike likely."
         require(mine > 0 and abs(mine - strict[head]) < 0.001 + 0.6 * strict[head], says)
     return "A head that a short test takes for an induction head, and a long one doesn't."
@@ -265,7 +266,7 @@ def case_files(answer) -> str:
         wanted = {"whole": whole, "without": least, "other cuts": rest}
         evidence = _report(got["evidence"], *wanted, of=f"{name}, evidence: ")
         for key, value in wanted.items():
-            mine = _score(evidence[key], f"{name}: evidence[{key!r}]")
+            mine = one_number(evidence[key], f"{name}: evidence[{key!r}]")
             near = mine > 0 and abs(mine - value) < 0.01 + 0.1 * value
             require(near or abs(mine - weak) > 0.05, f"{name}: {key!r} is of short repeats.")
             says = f"{name}: evidence[{key!r}] is {mine:.3f}, and should be another number: it is of the strongest"
@@ -445,15 +446,8 @@ def _long_repeats(model: AttentionOnlyTransformer, tokens, lengths) -> tuple[Ten
 def _told(got, want: Tensor, told: dict[str, Tensor], what: str, hint: str = "") -> None:
     """Raise Wrong with the name of a likely slip, or where the numbers differ."""
     got = numbers(got, what)
-    for message, wrong in told.items():
-        require(not close(got, wrong, EXACT) or close(want, wrong, EXACT), message)
+    name_mistake(got, told, tolerance=EXACT, want=want)
     require_close(got, want, what, EXACT, hint)
-
-
-def _score(got, what: str) -> float:
-    got = numbers(got, what)
-    require(got.numel() == 1, f"{what} is one number.")
-    return got.item()
 
 
 def _head(got) -> Head:

@@ -22,6 +22,7 @@ STREAM, BOX, END = 26, (60, 172), 176  # where the stream runs, a head's sides, 
 HEAD = 38  # how high a head's box is
 LINKS = {"cut": "Cut it in the lab", "off": "Take it out in the lab"}
 PARTS = {"q": 78, "k": 116, "v": 154}  # what a head reads by, and where
+MIDDLE = sum(BOX) // 2  # where heads and MLPs write, and MLPs read
 
 
 @cache
@@ -38,16 +39,20 @@ def circuit(layers: int, names: list[str] = (), mlp: bool = False, norm: bool = 
         named = f' data-role="{role}"' if role else ""
         drawn.append(f'<g data-part="{part}"{named}>{shape}</g>')
 
-    def box(x: int, width: int, y: int, label: str, height: int = 20) -> str:
-        frame = f'<rect x="{x}" y="{-y - height}" width="{width}" height="{height}" rx="4"/>'
-        return frame + f'<text x="{x + width / 2}" y="{15 - y - height}">{label}</text>'
+    def box(y: int, label: str, height: int = 20, left: int = BOX[0], right: int = BOX[1]) -> str:
+        frame = f'<rect x="{left}" y="{-y - height}" width="{right - left}" height="{height}" rx="4"/>'
+        return frame + f'<text x="{(left + right) / 2}" y="{15 - y - height}">{label}</text>'
+
+    def end(part: str, letter: str, words: str) -> None:
+        label = f"<tspan>W</tspan><tspan class='low' dy='3'>{letter}</tspan>"
+        add(part, box(y, label, left=6, right=46) + f'<text class="said" x="54" y="{-y - 6}">{words}</text>')
 
     def stretch(part: str, length: int) -> None:
         nonlocal y
         add(part, f'<path class="stream" d="M{STREAM} {-y}v{-length}"/>')
         y += length
 
-    add("embed", box(6, 40, y, "<tspan>W</tspan><tspan class='low' dy='3'>E</tspan>") + _beside(y, "the token"))
+    end("embed", "E", "the token")
     y += 20
     stretch("stream bottom", 8)
     for layer in range(layers):
@@ -61,23 +66,20 @@ def circuit(layers: int, names: list[str] = (), mlp: bool = False, norm: bool = 
         stretch(f"stream {place}", 26)
         letters = (f'<text class="{side}" x="{x}" y="{-y - 5}">{side.upper()}</text>' for side, x in PARTS.items())
         name = names[layer] if names else f"heads, layer {layer}" if layers > 1 else "heads"
-        frame = box(BOX[0], BOX[1] - BOX[0], y, name, HEAD) + "".join(letters)
+        frame = box(y, name, HEAD) + "".join(letters)
         add(f"head{layer}", frame, _role(name))
         stretch("stream", HEAD + 8)
-        add(f"write{layer}", f'<path d="M116 {8 - y}V{-y}H{STREAM}"/><circle cx="{STREAM}" cy="{-y}" r="4"/>')
+        add(f"write{layer}", f'<path d="M{MIDDLE} {8 - y}V{-y}H{STREAM}"/><circle cx="{STREAM}" cy="{-y}" r="4"/>')
         if mlp:
             stretch("stream", 10)
-            reads, writes = f"M{STREAM} {-y}H116v-6", f"M116 {-y - 26}v-6H{STREAM}"
+            reads, writes = f"M{STREAM} {-y}H{MIDDLE}v-6", f"M{MIDDLE} {-y - 26}v-6H{STREAM}"
             dot = f'<circle cx="{STREAM}" cy="{-y - 32}" r="4"/>'
-            add(f"mlp{layer}", f'<path d="{reads}{writes}"/>{dot}' + box(BOX[0], BOX[1] - BOX[0], y + 6, "MLP"))
+            add(f"mlp{layer}", f'<path d="{reads}{writes}"/>{dot}' + box(y + 6, "MLP"))
             stretch("stream", 32)
         stretch("stream middle" if layer < layers - 1 else "stream top", 12)
     if not layers:
         stretch("stream", 40)
-    add(
-        "unembed",
-        box(6, 40, y, "<tspan>W</tspan><tspan class='low' dy='3'>U</tspan>") + _beside(y, "logits"),
-    )
+    end("unembed", "U", "logits")
     return f'<svg viewBox="0 {-y - 21} {END} {y + 22}" aria-hidden="true">{"".join(drawn)}</svg>'
 
 
@@ -87,10 +89,6 @@ def _role(name: str) -> str:
 
     found = re.fullmatch(r"head (\d)\.(\d+)", name)
     return role_of("two-layer", int(found[1]), int(found[2])) if found else ""
-
-
-def _beside(y: int, words: str) -> str:
-    return f'<text class="said" x="54" y="{-y - 6}">{words}</text>'
 
 
 def figure(page: str, lab: str) -> str:
