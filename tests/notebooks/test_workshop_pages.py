@@ -53,6 +53,21 @@ def test_exercises_that_are_named_are_those_of_the_chapters(chapters):
     assert [name for name in named if titles.get(name[0], "").lower() != name[1].lower()] == []
 
 
+def test_the_closing_session_takes_ninety_minutes_and_its_exercises_fit(chapters):
+    takes = {exercise.name: exercise.minutes for exercise in chapters["find_it_yourself"].exercises}
+    text = (FOLDER / "find_it_yourself.md").read_text("utf-8")
+    rows = re.findall(r"^\| (\d+) \| (.+) \|$", text, re.M)
+    assert sum(int(minutes) for minutes, _ in rows) == 90
+    asked = [re.findall(r"Exercise F\.\d", what) for _, what in rows]
+    assert sum(asked, []) == [f"Exercise F.{number}" for number in (1, 2, 3, 4, 6)]
+    for (minutes, _), names in zip(rows, asked, strict=True):
+        assert int(minutes) >= sum(takes[name] for name in names), names
+    page = (notebooks.ROOT / "book/find_it_yourself.ipynb").read_text("utf-8")
+    told = re.search(r"(\d+) minutes to read and run, (\d+) with the exercises; (\d+)", page)
+    read, whole, shorter = map(int, told.groups())
+    assert (whole, shorter) == (read + sum(takes.values()), whole - takes["Exercise F.5"])
+
+
 def test_plans_fit_their_sittings_breaks_included():
     made = plans.read()
     lengths = {key: [sitting.minutes for sitting in plan.sittings] for key, plan in made.items()}

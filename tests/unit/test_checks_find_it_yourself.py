@@ -1,6 +1,8 @@
 """Checkers of *Find it yourself*: right claims with right evidence pass, likely slips are named."""
 
 import functools
+import re
+import time
 
 import pytest
 import torch
@@ -10,7 +12,7 @@ from course_utils import CourseError, load_model, load_text, windows
 from course_utils.checkpoints import UNSEEN
 from course_utils.checks import find_it_yourself as check
 from course_utils.corpus import spread
-from course_utils.interventions import ablate
+from course_utils.interventions import ablate, cut
 from course_utils.scores import prefix_matching_scores, repeated_tokens
 from tools.mutants import exercises, run
 from tools.notebooks import chapters
@@ -77,6 +79,18 @@ def same_token(model, got):
     return (pattern * earlier[:, None]).sum((1, 3, 4)) / second.sum()
 
 
+def most_harmful(model):
+    """The path to the best head of layer 1 whose cut takes most of its matching, by the course's own cut."""
+    later = (1, int(prefix_matching_scores(model, 32)[1].argmax()))
+    paths = [((0, head), later, side) for head in range(4) for side in "KQ"]
+    return min(paths, key=lambda path: prefix_matching_scores(model, 32, edit=cut(model, [path]))[later].item())
+
+
+def another_path(model):
+    (layer, head), *rest = most_harmful(model)
+    return ((layer, (head + 1) % 4), *rest)
+
+
 def head_taken_out(model, got):
     later = (1, int(prefix_matching_scores(model, 32)[1].argmax()))
     return [prefix_matching_scores(model, 32, edit=ablate([(0, head)]))[later].item() for head in range(4)]
@@ -103,7 +117,7 @@ def bet(low, high, before=None):
 def at_another_bench(model, bench):
     other = check.Bench(model, bench.paths)
     for path in bench.paths:
-        other.commit(path, -9, 9)
+        other.commit(path, 0, 0.1)
     return [other.cut(path) for path in bench.paths]
 
 
@@ -122,10 +136,8 @@ def emptied(model):
     return solution(1)(model)
 
 
-def one_query_less(model, got):
-    later = torch.arange(3, got["tokens"].shape[1])
-    pattern = model.run_with_cache(got["tokens"])[1].pattern
-    return pattern[..., later, later - 2].mean((1, -1))
+def one_query_more(model, got):
+    return model.run_with_cache(got["tokens"])[1].pattern.diagonal(-2, -2, -1).mean((1, -1))
 
 
 def nothing_measured(file, name):
@@ -144,6 +156,10 @@ def counting(model, got):
     tokens = (torch.arange(got["tokens"].shape[1]) + 3 * torch.arange(len(got["tokens"]))[:, None]) % model.cfg.d_vocab
     tokens[:, 0] = 0
     return tokens
+
+
+def stub(model):
+    raise NotImplementedError
 
 
 def only_one(model, bench):
@@ -195,7 +211,9 @@ MISTAKES = [
         "(earlier, later)",
     ),
     (check.feed, but(3, path=lambda model, got: got["path"] and (*got["path"][:2], "Q")), "the side isn't"),
-    (check.feed, but(3, path=lambda model, got: got["path"] or ((0, 0), (1, 0), "K")), "that isn't there"),
+    (check.feed, but(3, path=lambda model, got: got["path"] or another_path(model)), "or the faint path"),
+    (check.feed, but(3, K=lambda model, got: [round(left, 3) for left in got["K"]]), "give all its digits"),
+    (check.feed, but(3, whole=lambda model, got: got["whole"] + 2e-4), "on the tokens that you return"),
     (
         check.predict_the_cut,
         lambda model, bench: [bench.cut(path) for path in bench.paths],
@@ -227,11 +245,16 @@ MISTAKES = [
     (check.fooled, but(5, strict=lambda model, got: 0.0), "not the score"),
     (check.fooled, but(5, strict=lambda model, got: 0.01), "not the score"),
     (check.fooled, but(5, weak=lambda model, got: got["weak"] - 0.01), "your short repeats"),
-    (check.look_back, but(1, control=one_query_less), "from 2 on"),
+    (check.look_back, but(1, control=one_query_more), "begin with query 3"),
     (check.case_files, files(evidence=nothing_measured), "another number"),
     (check.case_files, lambda: {}, "one file for each"),
     (check.case_files, files(evidence=weak_evidence), "short repeats"),
     (check.case_files, files(path=lambda file, name: None), "is not the path"),
+    (
+        check.case_files,
+        files(path=lambda file, name: file["path"] or another_path(load_model(name, "cpu"))),
+        "is not the path",
+    ),
     (check.case_files, files(induction=lambda file, name: []), "isn't there"),
     (check.case_files, files(evidence=lambda file, name: {"whole": 0.5}), "'without' is missing"),
 ]
@@ -247,14 +270,44 @@ RIGHT = [
 ) = same_tests(check, RIGHT, MISTAKES, 6)
 
 
+def test_a_faint_path_is_as_right_as_none_and_is_told_with_its_numbers():
+    outcome = check.feed(but(3, path=lambda model, got: got["path"] or most_harmful(model)))
+    assert outcome.status == "passed" and "none, or a faint path, both are right" in outcome.message
+    outcome = check.case_files(files(path=lambda file, name: file["path"] or most_harmful(load_model(name, "cpu"))))
+    assert outcome.status == "passed" and outcome.message.count("both are right") == 1
+    takes, leaves, even = map(float, re.findall(r"0\.\d{3}", outcome.message))
+    assert even < 1.2 * leaves < 0.5 * takes, "what the cut leaves is hardly more than even attention has"
+
+
 def test_a_bench_wants_one_prediction_and_wants_it_first():
     path = ((0, 0), (1, 0), "K")
     bench = check.Bench(load_model(UNSEEN[0], "cpu"), [path])
     with pytest.raises(CourseError, match="every prediction comes before the first result"):
         bench.cut(path)
-    bench.commit(path, -10, 10)
+    for low, high, says in ((-10, 10, "can hardly fail"), (0.1, -0.1, "lower end"), (float("nan"), 1, "lower end")):
+        with pytest.raises(CourseError, match=says):
+            bench.commit(path, low, high)
+    bench.commit(path, -0.2, 0.2)
     with pytest.raises(CourseError, match="a second prediction"):
-        bench.commit(path, 0, 1)
+        bench.commit(path, 0, 0.1)
     with pytest.raises(CourseError, match="this bench has"):
-        bench.commit(((0, 1), (1, 0), "K"), 0, 1)
+        bench.commit(((0, 1), (1, 0), "K"), 0, 0.1)
     assert -10 < bench.cut(path) == bench.measured[path] < 10
+
+
+@pytest.mark.parametrize("path", [((1, 0), (0, 0), "K"), ((0, 4), (1, 0), "K"), ((0, 0), (1, 0), "V"), (0, 0), None])
+def test_a_bench_says_what_a_path_is(path):
+    with pytest.raises(CourseError, match="earlier, later, side"):
+        check.Bench(load_model(UNSEEN[0], "cpu"), [path])
+
+
+def test_a_stub_has_no_line_of_progress_and_what_takes_long_has(capsys):
+    assert check.look_back(stub).status == "not attempted"
+    assert capsys.readouterr().err == ""
+
+    def slow(model):
+        time.sleep(1.1)
+        return answered(1, model)
+
+    assert check.look_back(slow).status == "passed"
+    assert "unseen models" in capsys.readouterr().err
