@@ -4,7 +4,10 @@ Each checker draws small random matrices or a small model (in 64-bit numbers), w
 compares. What is to be found in a trained model is looked for in the shipped one and in one in disguise.
 """
 
+import importlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from unittest import mock
 
 import torch
 
@@ -398,7 +401,8 @@ def planted_pair(answer) -> str:
     plants = ((0, 2, "K"), (3, 1, "Q"), (1, 0, "V"), (2, 3, "K"), (3, 3, "V"), (0, 1, "Q"))
     for seed, plant in enumerate(plants):
         model = _planted(seed, *plant)
-        got = answer(model)
+        with _without_scores(model):
+            got = answer(model)
         require_given(got)
         require(
             isinstance(got, tuple | list) and len(got) == 3, f"Return three things: earlier, later, kind; not {got!r}."
@@ -427,6 +431,19 @@ def planted_pair(answer) -> str:
             raise Wrong(f"{told}: a large product, where no norm or only one was divided out. Divide by both norms.")
         raise Wrong(f"{told}, but it is 0.{plant[0]} → 1.{plant[1]} by {plant[2]}.")
     return f"All {len(plants)} pairs found."
+
+
+def _without_scores(model: AttentionOnlyTransformer) -> AbstractContextManager:
+    """In which `composition_scores` refuses this model: what it does is what the reader is to write."""
+    module = importlib.import_module("course_utils.circuits.composition")  # the package has a function of this name
+    own = module.reading
+
+    def reading(read, layer: int = 1):
+        says = "`composition_scores` found it. What it does is the exercise: begin from `W_OV` and `W_QK`"
+        require(read is not model, f"{says}, and divide the norm of each product by both norms.")
+        return own(read, layer)
+
+    return mock.patch.object(module, "reading", reading)
 
 
 def _planted(seed: int, earlier: int, later: int, kind: str) -> AttentionOnlyTransformer:

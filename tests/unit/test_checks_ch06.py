@@ -5,7 +5,15 @@ import torch
 from checker_checks import checkers_of
 
 from course_utils.checks import ch06
-from course_utils.circuits import composition_scores, score_terms, stream_parts
+from course_utils.circuits import (
+    W_OV,
+    W_QK,
+    composition,
+    composition_baseline,
+    composition_scores,
+    score_terms,
+    stream_parts,
+)
 from course_utils.interventions import pattern_without, run_without
 
 # --- plausible mistakes: (checker, answer, what the message must say) ---
@@ -230,6 +238,14 @@ def all_draws(d_model, d_head, draws):
 
 
 right_measure = measured()
+
+
+def by_composition_scores(model):
+    scores = composition_scores(model)
+    kind = max(scores, key=lambda kind: scores[kind].max())
+    return [*divmod(scores[kind].argmax().item(), model.cfg.n_heads), kind]
+
+
 MISTAKES = [
     (ch06.virtual_head, lambda A1, V1, A2, V2: (A1 @ A2, V1 @ V2), "The pattern is A1 @ A2"),
     (ch06.virtual_head, lambda A1, V1, A2, V2: (A2 @ A1, V2 @ V1), "the paper's order"),
@@ -321,6 +337,7 @@ MISTAKES = [
     (ch06.pattern_with_cut, lambda m, t, e, n, s: cut()(m, t, n, e, s), "failed"),
     (ch06.pattern_with_cut, lambda m, t, e, n, s: cut()(m, t, n, n, s), "Another head's output"),
     (ch06.pattern_with_cut, lambda m, t, e, n, s: cut()(m, t, e, n, s)[0], "has shape [7, 7]"),
+    (ch06.planted_pair, by_composition_scores, "`composition_scores` found it"),
     (ch06.planted_pair, found(unnormalised), "no norm or only one was divided out"),
     (ch06.planted_pair, found(Q_and_K_exchanged), "the right pair, but it composes by K"),
     (ch06.planted_pair, found(literal), "taken literally"),
@@ -367,10 +384,20 @@ def by_interventions(model, tokens, earlier, later, side):
     return pattern_without(model, model.run_with_cache(tokens)[1], (1, later), [(0, earlier)], side)
 
 
-def by_composition_scores(model):
-    scores = composition_scores(model)
+def by_composition(model):
+    """All pairs of a kind at once, by the course's measure of two matrices."""
+    first, QK, OV = W_OV(model, 0)[:, None], W_QK(model, 1)[None], W_OV(model, 1)[None]
+    scores = {
+        kind: composition(*pair) for kind, pair in {"Q": (first, QK), "K": (QK, first.T), "V": (first, OV)}.items()
+    }
     kind = max(scores, key=lambda kind: scores[kind].max())
     return [*divmod(scores[kind].argmax().item(), model.cfg.n_heads), kind]
+
+
+def less_strangers(model):
+    """What strangers score is the same for all pairs; taking it off changes nothing."""
+    strangers, _ = composition_baseline(model)
+    return found(lambda *parts: {kind: fit - strangers for kind, fit in right_measure(*parts).items()})(model)
 
 
 RIGHT = [
@@ -386,7 +413,8 @@ RIGHT = [
     (ch06.score_table, table()),
     (ch06.pattern_with_cut, by_interventions),
     (ch06.pattern_with_cut, lambda m, t, e, n, s: run_without(m, t, paths=[((0, e), (1, n), s)])[1].pattern[1, :, n]),
-    (ch06.planted_pair, by_composition_scores),
+    (ch06.planted_pair, by_composition),
+    (ch06.planted_pair, less_strangers),
     (ch06.planted_pair, found(right_measure)),
 ]  # fmt: skip
 
