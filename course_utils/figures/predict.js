@@ -1,6 +1,7 @@
 // A prediction. Without a truth it asks; with one it veils the output that it stands in until the reader has guessed.
 // A page keeps the guess on the reader's machine, a running notebook in its kernel.
-import { announcer, begin, controls, draw, make, row, slider, unseen, words } from "./kit.js";
+import { button, guessing, keep, kept } from "./guessing.js";
+import { announcer, begin, draw, make, row, slider, unseen, words } from "./kit.js";
 
 /**
  * @typedef {object} Asks
@@ -26,25 +27,6 @@ const [WIDE, HIGH, LEFT, FOOT, TOP] = [360, 220, 44, 24, 26]; // a chart and its
 
 /** @param {number} x */
 const shown = (x) => String(Number(x.toPrecision(3))).replace("-", "\u2212");
-
-/** What a page has kept. @param {string} key @returns {State} */
-function kept(key) {
-  try {
-    return JSON.parse(localStorage.getItem(`${EVENT}:${key}`) || "") ?? null;
-  } catch {
-    return undefined;
-  }
-}
-
-/** @param {string} key @param {State} state */
-function keep(key, state) {
-  try {
-    if (state === undefined) localStorage.removeItem(`${EVENT}:${key}`);
-    else localStorage.setItem(`${EVENT}:${key}`, JSON.stringify(state));
-  } catch {
-    // a browser that keeps nothing: the page still answers
-  }
-}
 
 /** Whether a kept state still fits the question. @param {Asks} asks @param {any} state */
 function fits(asks, state) {
@@ -302,13 +284,6 @@ function curve(asks, start, onSet) {
   return svg;
 }
 
-/** @param {string} name @param {() => void} act */
-function button(name, act) {
-  const element = make("button", { type: "button" }, name);
-  element.addEventListener("click", act);
-  return element;
-}
-
 /** @param {string} key @param {State} state */
 const tell = (key, state) => document.dispatchEvent(new CustomEvent(EVENT, { detail: { key, state } }));
 
@@ -331,69 +306,40 @@ function ask(model, el, page) {
   /** @type {Asks} */
   const asks = model.get("asks");
   const { key } = asks;
-  /** @type {Value | null} */
-  let guess = null;
-  const said = announcer();
-  const place = make("div", { class: "ex-field" });
-  const commit = button("Commit", () => guess !== null && settle(guess, true));
-  const show = button("Show me", () => settle(null, true));
-  const again = button("Start over", () => settle(undefined, true));
   const go = button("Go to the result", () => {
     const result = document.querySelector(`[data-reveals="${CSS.escape(key)}"]`);
     result?.scrollIntoView({ block: "center" });
     /** @type {HTMLElement | null} */ (result)?.focus({ preventScroll: true });
   });
-  /** @param {Value} value */
-  const set = (value) => {
-    guess = value;
-    commit.setAttribute("aria-disabled", "false");
-    said.say("Not kept yet. Commit it, and the result opens.");
+  /** @param {State} state @returns {(Node | string)[]} */
+  const says = (state) => {
+    if (state === undefined)
+      return ["What do you expect?", page ? " The result below opens when you have guessed." : ""];
+    if (state === null) return ["The result is open."];
+    if (asks.kind === "curve") return ["Your curve is kept. The result is open."];
+    return ["Your guess is kept: ", ...told(asks, state), ". The result is open."];
   };
-  /** @param {State} state */
-  const paint = (state) => {
-    guess = state ?? null;
-    place.replaceChildren(field(asks, state, set));
-    place.inert = state !== undefined;
-    commit.setAttribute("aria-disabled", String(guess === null));
-    for (const each of [commit, show]) each.hidden = state !== undefined;
-    again.hidden = state === undefined;
-    go.hidden = state === undefined || !page;
-    said.say(
-      ...(state === undefined
-        ? ["What do you expect?", page ? " The result below opens when you have guessed." : ""]
-        : state === null
-          ? ["The result is open."]
-          : asks.kind === "curve"
-            ? ["Your curve is kept. The result is open."]
-            : ["Your guess is kept: ", ...told(asks, state), ". The result is open."]),
-    );
-  };
-  /** @param {State} state @param {boolean} own */
-  const settle = (state, own) => {
-    if (page) keep(key, state);
-    else {
-      model.set("value", state ?? null);
-      model.save_changes();
-    }
-    paint(state);
-    if (!own) return;
-    tell(key, state);
-    // The button that was pressed is gone: the focus goes to what comes next.
-    if (state === undefined) /** @type {HTMLElement | null} */ (place.querySelector("[tabindex='0'], input"))?.focus();
-    else (page ? go : again).focus();
-  };
-  const frame = begin(
-    el,
-    make("p", { class: "ex-question" }, ...words(asks.question)),
-    place,
-    controls("Your guess", commit, show, go, again),
-    said.element,
-  );
+  const before = page ? kept(key) : (model.get("value") ?? undefined);
+  const { place, buttons, said, paint } = guessing({
+    name: "Your guess",
+    start: fits(asks, before) ? before : undefined,
+    field: (state, set) => field(asks, state, set),
+    says,
+    waits: "Not kept yet. Commit it, and the result opens.",
+    settled: (state) => {
+      if (page) keep(key, state);
+      else {
+        model.set("value", state ?? null);
+        model.save_changes();
+      }
+      tell(key, state);
+    },
+    next: page ? go : null,
+  });
+  const frame = begin(el, make("p", { class: "ex-question" }, ...words(asks.question)), place, buttons, said.element);
   frame.classList.add("ex-predict");
   frame.dataset.asks = key;
-  const before = page ? kept(key) : (model.get("value") ?? undefined);
-  paint(fits(asks, before) ? before : undefined);
-  return listen(key, (state) => paint(state));
+  return listen(key, paint);
 }
 
 /** @param {import("./kit.js").Model} model @param {HTMLElement} el @param {boolean} page */

@@ -28,7 +28,7 @@ def quiz(chapter: str) -> Explorable:
         raise CourseError(f"chapter {chapter!r}", f"there are quizzes for {known}", "name one of these, as a string")
     asked = questions(path)
     plain = "\n".join(f"<li>{_plain(question)}</li>" for question in asked)
-    return Explorable("quiz", {"questions": asked}, f'<ol class="ex-quiz">\n{plain}\n</ol>')
+    return Explorable("quiz", {"chapter": chapter, "questions": asked}, f'<ol class="ex-quiz">\n{plain}\n</ol>')
 
 
 def _plain(question: dict) -> str:

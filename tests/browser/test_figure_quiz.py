@@ -2,6 +2,7 @@
 
 import pytest
 from any_figure import AnyFigure
+from playwright.sync_api import expect
 
 from course_utils.figures import quiz
 
@@ -23,8 +24,16 @@ def test_each_answer_gets_its_verdict_for_eye_and_ear(visit, folder):
         if number:
             figure.get_by_role("button", name="Next").click()
         block = figure.get_by_role("group", name=f"Question {number + 1} of {len(QUESTIONS)}")
-        for answer, button in zip(question["answers"], block.get_by_role("button").all(), strict=True):
-            assert button.get_attribute("aria-pressed") == "false", "not given yet"
+        buttons = block.get_by_role("group", name="Answers").get_by_role("button").all()
+        assert [button.get_attribute("aria-pressed") for button in buttons] == ["false"] * len(buttons), (
+            "none given yet"
+        )
+        right = next(i for i, answer in enumerate(question["answers"]) if answer["right"])
+        buttons[right].click()
+        assert buttons[right].locator(".ex-verdict").inner_text() == "", "nothing is told before it is committed"
+        block.get_by_role("button", name="Commit").click()
+        buttons = block.get_by_role("group", name="Answers").get_by_role("button").all()
+        for answer, button in zip(question["answers"], buttons, strict=True):
             button.click()
             mark, words = ("✓", "Right: ") if answer["right"] else ("✗", "Not this one: ")
             assert button.locator(".ex-verdict").inner_text() == mark
@@ -65,15 +74,61 @@ def test_all_questions_are_printed_and_can_be_read_without_javascript(visit, wit
         assert shown.locator(".ex-question:visible").count() == len(QUESTIONS)
 
 
+def given(answers: list, right: bool) -> int:
+    return next(i for i, answer in enumerate(answers) if answer["right"] is right)
+
+
+def test_a_wrong_answer_stands_beside_the_right_one_and_is_kept(visit, folder):
+    """By keyboard alone: choose, commit, start over."""
+    visited = visit(folder.as_uri())
+    page = visited.open("light.html")
+    answers = QUESTIONS[0]["answers"]
+    block, wrong, right = page.get_by_role("group", name="Question 1 of"), given(answers, False), given(answers, True)
+    buttons = block.locator(".ex-answers button")
+    commit, again = (block.get_by_role("button", name=name) for name in ("Commit", "Start over"))
+    commit.press("Enter")
+    assert buttons.locator("xpath=self::*[@data-right]").count() == 0, "nothing was chosen yet"
+    buttons.first.focus()
+    for _ in range(wrong):
+        page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    commit.press("Enter")
+    expect(again).to_be_focused()
+    for _ in range(2):
+        verdicts = {i: each for i, each in enumerate(buttons.locator(".ex-verdict").all_inner_texts()) if each}
+        assert verdicts == {wrong: "✗", right: "✓"}
+        assert buttons.nth(wrong).get_attribute("aria-pressed") == "true"
+        assert answers[wrong]["because"].replace("`", "") in block.locator(".ex-said").inner_text()
+        page.reload()  # kept on this machine
+    page.get_by_text(f"0 of {len(QUESTIONS)} answered rightly.").first.wait_for()
+    again.press("Enter")
+    assert block.locator("[data-right]").count() == 0 and page.evaluate("localStorage.length") == 0
+    assert page.evaluate("document.activeElement.closest('.ex-answers') !== null")
+    assert (visited.outside, visited.errors) == ([], [])
+
+
+def test_show_me_tells_the_right_one_and_counts_for_nothing(visit, folder):
+    page = visit(folder.as_uri()).open("light.html")
+    block, right = page.get_by_role("group", name="Question 1 of"), given(QUESTIONS[0]["answers"], True)
+    block.get_by_role("button", name="Show me").click()
+    assert block.locator("[data-right]").count() == 1
+    assert block.locator(".ex-answers button").nth(right).get_attribute("data-right") == "true"
+    assert QUESTIONS[0]["answers"][right]["because"].replace("`", "") in block.locator(".ex-said").inner_text()
+    page.get_by_text(f"0 of {len(QUESTIONS)} answered rightly.").first.wait_for()
+
+
 class TestAnyFigure(AnyFigure):
     plain = ".ex-question"
-    start = ".ex-answers button"
-    keys = ("Enter", "Tab")
+    keys = ("Enter", "ArrowDown")
     marks = {".ex-answers button": 3}
 
     def touch(self, page):
-        for right in (True, False):
-            at = next(i for i, answer in enumerate(QUESTIONS[0]["answers"]) if answer["right"] is right)
-            page.locator(".ex-answers").first.get_by_role("button").nth(at).click()
+        answers = page.locator(".ex-answers").first.get_by_role("button")
+        answers.nth(given(QUESTIONS[0]["answers"], False)).click()
+        yield
+        page.get_by_role("button", name="Commit").first.click()
+        yield
+        answers.nth(given(QUESTIONS[0]["answers"], True)).click()
+        yield
         page.get_by_role("button", name="Next").click()
         yield
