@@ -12,15 +12,33 @@ from playwright.sync_api import Page
 AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
 # Also the rules that axe holds for experimental: the theme breaks one of them, and the site mends it.
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice", "experimental"]
-# Code whose colours have all been seen above, on the same ground, need not be looked at again.
-MARK_ALIKE = """() => {
-    const seen = new Set();
-    for (const block of document.querySelectorAll(".highlight")) {
-        const ground = [".tag_exercise", ".admonition", ".cell_output"].filter(each => block.closest(each)).join();
-        const kinds = [...block.querySelectorAll("span"), block].map(each => `${each.className} on ${ground}`);
-        block.toggleAttribute("data-alike", kinds.every(kind => seen.has(kind)));
-        for (const kind of kinds) seen.add(kind);
-    }
+# On a telephone the markup is the same: only what a finger must hit and what scrolls can differ.
+SIZES = ["target-size", "scrollable-region-focusable"]
+# The colours of two texts whose elements, and all those around them, agree in all that a style sheet asks for, are
+# alike: one of them is looked at, the others are out of sight meanwhile. Code that is alike becomes one piece of text.
+HIDE_ALIKE = """within => {
+    const told = ["class", "style", "hidden", "open", "disabled", "role", "fill", "stroke", "type"];
+    const seen = new Set(), sheet = new CSSStyleSheet();
+    const look = (each, path) => {
+        const tells = each => told.includes(each.name) || /^(data|aria)-(?!label|describedby)/.test(each.name);
+        const said = [...each.attributes].filter(tells).map(each => `${each.name}=${each.value}`).sort().join(" ");
+        const row = each.localName === "tr" ? [...each.parentElement.children].indexOf(each) % 2 : "";
+        const kind = `${path}/${each.localName}${row} ${said}`;
+        const text = [...each.childNodes].some(node => node.nodeType === Node.TEXT_NODE && node.data.trim());
+        let alike = !text || seen.has(kind);
+        if (text) seen.add(kind);
+        for (const child of each.children) alike = look(child, kind) && alike;
+        each.toggleAttribute("data-alike", alike);
+        if (alike && each.matches(".highlight > pre")) each.textContent = each.textContent;
+        return alike;
+    };
+    for (const each of document.querySelectorAll(within)) look(each, "");
+    sheet.replaceSync("[data-alike] { visibility: hidden !important }");
+    document.adoptedStyleSheets.push(sheet);
+}"""
+SHOW_ALIKE = """() => {
+    document.adoptedStyleSheets.pop();
+    for (const each of document.querySelectorAll("[data-alike]")) each.removeAttribute("data-alike");
 }"""
 
 
@@ -92,21 +110,27 @@ class Visit:
 
     def violations(self, within: str = "html", colours: bool = True) -> list[str]:
         """What axe-core finds, of any weight; `colours` cost the most."""
+        found = self.contrasts(within) if colours else []
         rules = {"rules": {"color-contrast": {"enabled": False}}, "runOnly": {"type": "tag", "values": TAGS}}
-        return self._axe({"include": [within]}, rules) + (self.contrasts(within) if colours else [])
+        return found + self._axe(within, rules)
 
     def contrasts(self, within: str = "html") -> list[str]:
         """What axe-core finds of texts that are too pale: all that other colours can do wrong."""
-        self.page.evaluate(MARK_ALIKE)
-        rules = {"runOnly": {"type": "rule", "values": ["color-contrast"]}}
-        return self._axe({"include": [within], "exclude": ["[data-alike]"]}, rules)
+        self.page.evaluate(HIDE_ALIKE, within)
+        found = self._axe(within, {"runOnly": {"type": "rule", "values": ["color-contrast"]}})
+        self.page.evaluate(SHOW_ALIKE)
+        return found
 
-    def _axe(self, where: dict, options: dict) -> list[str]:
+    def sizes(self) -> list[str]:
+        """What axe-core finds that another width of the window can do wrong."""
+        return self._axe("html", {"runOnly": {"type": "rule", "values": SIZES}})
+
+    def _axe(self, within: str, options: dict) -> list[str]:
         if self.page.evaluate("typeof axe") == "undefined":
             self.page.evaluate(AXE.read_text("utf-8"))
         # preload: axe would read the style sheets again by requests that file:// pages may not make.
         options |= {"preload": False, "resultTypes": ["violations"]}
-        result = self.page.evaluate("([where, options]) => axe.run(where, options)", [where, options])
+        result = self.page.evaluate("([within, options]) => axe.run(within, options)", [within, options])
         return [
             f"{violation['impact']} {violation['id']}: {node['html'][:200]} {node['failureSummary']}"
             for violation in result["violations"]
