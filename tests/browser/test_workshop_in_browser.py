@@ -136,6 +136,7 @@ def test_slides_ask_no_other_host_and_are_accessible_and_fit(talk, visit, deck):
     page.wait_for_function("Reveal.isReady()")
     total = page.evaluate("Reveal.getTotalSlides()")
     assert total >= 20
+    judged = set()
     for number in range(total):
         page.evaluate(f"Reveal.slide({number})")
         page.wait_for_function("[...document.images].every(image => image.complete)")
@@ -143,11 +144,13 @@ def test_slides_ask_no_other_host_and_are_accessible_and_fit(talk, visit, deck):
           const slide = Reveal.getCurrentSlide();
           const shown = [...slide.children].filter(part => !part.matches('aside')).at(-1);
           return {title: slide.innerText.split('\\n')[0], end: shown.offsetTop + shown.offsetHeight,
-                  wide: slide.scrollWidth, blank: [...slide.querySelectorAll('figure svg')].some(i => !i.clientWidth)};
+                  wide: slide.scrollWidth, blank: [...slide.querySelectorAll('figure svg')].some(i => !i.clientWidth),
+                  kinds: [...slide.querySelectorAll('*')].map(part => `${part.localName} ${part.className}`)};
         }""")
         assert measured["end"] <= 720 and measured["wide"] <= 1280 and not measured["blank"], measured
-        if deck == "half_day" or number < 5:
+        if not judged.issuperset(measured["kinds"]):  # slides alike in all their parts are judged once
             assert visited.violations() == [], measured["title"]
+            judged.update(measured["kinds"])
     assert (visited.outside, visited.errors) == ([], [])
 
 

@@ -109,6 +109,7 @@ def test_chapters_run_two_at_a_time_and_the_build_finds_them_executed(book, cour
     assert again.wait() == 0 and "chapters" not in again.stderr.read()
 
 
+@pytest.mark.release
 def test_a_chapter_that_fails_is_named_with_its_cell_and_the_others_are_kept(book):
     book.chapters(**{"01_small": "raise RuntimeError('it has failed')", "02_small": "2"})
     ran = book.execute()
@@ -121,6 +122,7 @@ def test_a_chapter_that_fails_is_named_with_its_cell_and_the_others_are_kept(boo
     assert "| 1/1 [" in again.communicate()[1] and again.returncode == 0
 
 
+@pytest.mark.release
 def test_what_ran_before_an_interruption_is_kept(book):
     book.chapters(**{"01_small": "open('works', 'w')\nimport time\ntime.sleep(600)", "02_small": "2"})
     ran = book.execute()
@@ -147,6 +149,7 @@ def test_a_cell_that_raises_fails_the_build(book):
     assert "the cell has failed" in built.stdout + built.stderr
 
 
+@pytest.mark.release
 def test_a_warning_fails_the_build_and_the_next_one(book):
     book.chapter("1")
     book.write("book/intro.md", "# A small book\n\n[On](02_missing.ipynb)\n")
@@ -169,6 +172,7 @@ def test_a_page_has_its_pictures_whatever_the_environment_says(book):
     assert [picture["alt"] for picture in page.select(".cell_output img")] == [PICTURE["mystnb"]["image"]["alt"]]
 
 
+@pytest.mark.release
 def test_a_cell_that_lacks_its_picture_fails_the_build_and_the_next_one(book):
     book.chapter(DRAWS + "\nplt.close()", **PICTURE)
     for _ in range(2):
@@ -177,6 +181,7 @@ def test_a_cell_that_lacks_its_picture_fails_the_build_and_the_next_one(book):
         assert "book/01_small, cell 2: it has alternative text (A line that rises" in built.stdout + built.stderr
 
 
+@pytest.mark.release
 def test_the_package_of_another_folder_is_refused(book, tmp_path_factory):
     other = tmp_path_factory.mktemp("örıginal")
     shutil.copytree(book.folder / "course_utils", other / "course_utils")
