@@ -4,7 +4,7 @@ What is right is computed from the model by a forward of this module's own; no a
 reader's is tried on the unseen models in yet another disguise.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from unittest import mock
 
@@ -289,9 +289,14 @@ def case_files(answer) -> str:
 # --- what is right, by a way of this module's own ---
 
 
-def _bar(names: tuple[str, ...]) -> Iterable[str]:
+def _bar(names: tuple[str, ...]) -> Iterator[str]:
     """The names, and a line that shows how many are done. After a second: a stub has no line."""
-    return tqdm(names, desc="unseen models", leave=False, delay=1)
+    with tqdm(
+        total=len(names), desc="unseen models", leave=False, delay=1
+    ) as bar:  # tqdm's own loop shows it at an end
+        for name in names:
+            yield name
+            bar.update()
 
 
 def _models() -> Iterator[AttentionOnlyTransformer]:

@@ -108,6 +108,21 @@ def test_the_first_nine_chapters_are_shorter_than_they_were():
     assert len(FIRST_EDITION) == 9 and words <= 20_500
 
 
+def test_the_changelog_says_how_long_chapters_are_now(root):
+    """To a twentieth: a sentence more or less need not be told."""
+    table = (root / "CHANGELOG.md").read_text("utf-8").split("| chapter | words before |")[1].split("\n\n")[0]
+    rows = re.findall(r"^\| (\d+) \| \S+ \| (\d+) \| \S+ \| (\d+) \|$", table, re.M)
+    told = {int(chapter): (int(words), int(lines)) for chapter, words, lines in rows}
+    counted = {int(path.stem[:2]): length(nbformat.read(path, as_version=4).cells) for path in CHAPTERS}
+    assert set(told) == set(counted)
+    far = {
+        n: (told[n], counted[n])
+        for n in told
+        if abs(told[n][0] / counted[n][0] - 1) > 0.05 or abs(told[n][1] - counted[n][1]) > 5
+    }
+    assert far == {}
+
+
 def test_words_and_lines_are_counted_up_to_the_exercises():
     v4 = nbformat.v4
     cells = [v4.new_markdown_cell("# A title\n\n4.2<!-- 02.loss -->"), v4.new_code_cell("a = 1\n\nb = 2")]
