@@ -252,6 +252,7 @@ def test_compared_outputs_are_compared(write, root, stored, outcome):
     assert subprocess.run(command, cwd=path.parent, capture_output=True).returncode == outcome
 
 
+@pytest.mark.release
 def test_the_cells_of_a_notebook_stay_together_in_several_processes(write, root):
     cells = [code("x = 0"), *(code(f"x += 1\nassert x == {n}") for n in range(1, 6))]
     path = write([markdown("# A chapter"), *cells])

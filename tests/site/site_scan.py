@@ -1,5 +1,6 @@
 """Read a built site and say what is wrong with it. Each function returns sentences; an empty list is good news."""
 
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +27,12 @@ FETCHING_RELATIONS = {"stylesheet", "icon", "preload", "prefetch", "modulepreloa
 def pages(site: Path) -> Iterator[tuple[Path, BeautifulSoup]]:
     for path in sorted(site.rglob("*.html")):
         if "_static" not in path.relative_to(site).parts:
-            yield path, BeautifulSoup(path.read_text("utf-8"), "html.parser")
+            yield path, parsed(path.read_text("utf-8"))
+
+
+@functools.lru_cache(64)  # all pages of the site: reading one takes longer than any look at it
+def parsed(page: str) -> BeautifulSoup:
+    return BeautifulSoup(page, "html.parser")
 
 
 def outside_requests(site: Path) -> list[str]:

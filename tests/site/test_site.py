@@ -4,7 +4,6 @@ from types import SimpleNamespace
 
 import site_scan
 import yaml
-from bs4 import BeautifulSoup
 
 from tools import notebooks, student
 
@@ -83,10 +82,10 @@ HEAVIEST = 2_500_000  # bytes
 
 
 def test_a_chapter_has_the_number_of_its_file_on_its_page_and_in_the_contents(site, root):
-    contents = BeautifulSoup((site / "book/intro.html").read_text("utf-8"), "html.parser")
+    contents = site_scan.parsed((site / "book/intro.html").read_text("utf-8"))
     for path in sorted((root / "book").glob("[0-9][0-9]_*")):
         number = str(int(path.name[:2]))
-        page = BeautifulSoup((site / "book" / path.with_suffix(".html").name).read_text("utf-8"), "html.parser")
+        page = site_scan.parsed((site / "book" / path.with_suffix(".html").name).read_text("utf-8"))
         assert page.select_one("h1 .section-number").get_text().startswith(f"{number}."), path.name
         captions = {each.get_text().split()[1].split(".")[0] for each in page.select("figure .caption-number")}
         assert captions <= {number}, path.name

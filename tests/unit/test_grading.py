@@ -149,23 +149,25 @@ def only(monkeypatch, *exercises):
 
 
 SHORT = ("overwrites the checker", "prints a pass", "exits", "writes the table", "never ends", "takes all memory")
-CASES = [pytest.param(case, marks=() if case in SHORT else pytest.mark.release) for case in HOSTILE]
+LONG = tuple(case for case in HOSTILE if case not in SHORT)
 
 
 @here
-@pytest.mark.parametrize("case", CASES)
-def test_a_hostile_notebook_gets_no_pass_and_costs_its_own_row(case, tmp_path, monkeypatch):
-    source, verdict, words = HOSTILE[case]
+@pytest.mark.parametrize("cases", [SHORT, pytest.param(LONG, marks=pytest.mark.release)], ids=["some", "the others"])
+def test_hostile_notebooks_get_no_pass_and_cost_their_own_rows(cases, tmp_path, monkeypatch):
     table = tmp_path / "table.csv"
     table.write_text("mine")
     only(monkeypatch, "Exercise 12.1")
     with socket.create_server(("127.0.0.1", 0)) as server:
-        source = source.replace("PORT", str(server.getsockname()[1])).replace("TABLE", repr(str(table)))
-        submit(tmp_path / "in", "eve", IMPORTS, source, "check.mates(mates)")
+        for case in cases:
+            source = HOSTILE[case][0].replace("PORT", str(server.getsockname()[1])).replace("TABLE", repr(str(table)))
+            submit(tmp_path / "in", case, IMPORTS, source, "check.mates(mates)")
         submit(tmp_path / "in", "fay", IMPORTS, RIGHT)
-        eve, fay = grading.grade(tmp_path / "in", seconds=10, memory=1)
-    assert eve.verdict == verdict and words in eve.message, eve
-    assert (fay.learner, fay.verdict) == ("fay", "passed") and table.read_text() == "mine"
+        rows = {row.learner: row for row in grading.grade(tmp_path / "in", seconds=10, memory=1)}
+    assert set(rows) == {*cases, "fay"} and rows["fay"].verdict == "passed" and table.read_text() == "mine"
+    for case in cases:
+        _, verdict, words = HOSTILE[case]
+        assert rows[case].verdict == verdict and words in rows[case].message, rows[case]
 
 
 @here
