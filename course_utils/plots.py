@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from textwrap import fill
 from typing import Annotated, Any
 
 import matplotlib
@@ -9,11 +11,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 from cycler import cycler
 from IPython import get_ipython
+from IPython.core.pylabtools import print_figure
 from matplotlib.axes import Axes
 from matplotlib.backends import BackendFilter, backend_registry
 from matplotlib.colors import ListedColormap, to_rgba
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle, FancyBboxPatch
+from matplotlib.patches import Rectangle
+from matplotlib.text import Text
+from matplotlib.ticker import AutoLocator
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
 from course_utils import colours
@@ -48,6 +53,8 @@ for name in RAMPS.keys() - set(matplotlib.colormaps):
     matplotlib.colormaps.register(RAMPS[name], name=name)
 SEQUENTIAL, DIVERGING = list(RAMPS)[:2]
 WIDEST = 7  # inches: as wide as the text, so that no word in a picture is smaller than it was drawn
+NARROW = 3.5  # inches, on a telephone
+LINE = "the name of a line"
 MANY = 2000  # points: so many are drawn as a raster within their picture
 SMALL = 8.5  # points, the smallest words: 11 pixels on the page
 
@@ -64,6 +71,8 @@ def use_style() -> None:
         if matplotlib.get_backend().lower() in backend_registry.list_builtin(BackendFilter.NON_INTERACTIVE):
             shell.run_line_magic("matplotlib", "inline")
         set_matplotlib_formats(form)
+        if form == "svg":
+            shell.display_formatter.formatters["image/svg+xml"].for_type(Figure, for_both)
     plt.rcParams.update(
         {
             "axes.prop_cycle": cycler(color=[BLUE, ORANGE, GREEN, PURPLE, SKY, RED, BLACK]),
@@ -103,6 +112,58 @@ def fit_page(figure: Figure) -> None:
     """Keep a new figure as narrow as the text: a wider one would be made smaller there, with its words."""
     width, height = figure.get_size_inches()
     figure.set_size_inches(min(width, WIDEST), height)
+
+
+def for_both(figure: Figure) -> str:
+    """The figure as lines and words; within it, unseen until the site shows it there, the same for a telephone."""
+    wide = print_figure(figure, "svg", bbox_inches="tight")
+    narrow(figure)
+    telephone = print_figure(figure, "svg", bbox_inches="tight")
+    telephone = telephone[telephone.index("<svg") :].replace("<svg", '<svg display="none"', 1)
+    return wide[: wide.rindex("</svg>")] + telephone + "</svg>"
+
+
+def narrow(figure: Figure) -> None:
+    """Make a figure as narrow as a telephone: its panels one under the other, small ones two in a row."""
+    panels = [ax for ax in figure.axes if ax.get_subplotspec() and (ax.axison or ax.texts)]
+    rows, across = panels[0].get_gridspec().get_geometry()
+    width, height = figure.get_size_inches()
+    square = all(ax.get_aspect() != "auto" for ax in panels)
+    columns = max(2 if square and len(panels) > 4 else 1, int(across * NARROW / width + 0.4))
+    figure.set_size_inches(min(width, NARROW), height)
+    if columns < across:
+        taller = across / columns * NARROW / width if square else 1
+        grid = figure.add_gridspec(-(-len(panels) // columns), columns)
+        figure.set_size_inches(NARROW, height / rows * grid.nrows * taller)
+        for ax, place in zip(panels, grid, strict=False):
+            ax.set_subplotspec(place)
+            ax.tick_params(labelleft=True)
+            ax.set_ylabel(max((each.get_ylabel() for each in ax.get_shared_y_axes().get_siblings(ax)), key=len))
+    for ax in panels:
+        for loc in ("left", "center"):
+            ax.set_title(folded(ax.get_title(loc), 44 // columns), loc=loc, fontsize=10)
+        ax.set_xlabel(folded(ax.get_xlabel(), 40 // columns))
+        for name in ax.texts:
+            if name.get_gid() == LINE:
+                name.set_text(folded(name.get_text(), 14))
+    for owner in (figure, *panels):
+        for legend in figure.legends if owner is figure else filter(None, [owner.get_legend()]):
+            names = [name.get_text() for name in legend.get_texts()]
+            if len(names) > 2:
+                legend.remove()
+                where = {"loc": "outside upper left"} if owner is figure else {"loc": legend._loc}
+                owner.legend(legend.legend_handles, names, **where)
+    figure.draw_without_rendering()
+    for ax in panels:
+        names = [name.get_window_extent() for name in ax.get_xticklabels() if name.get_text()]
+        touch = any(one.x1 + 4 > other.x0 for one, other in pairwise(names))
+        if touch and not isinstance(ax.xaxis.get_major_locator(), AutoLocator):
+            ax.tick_params("x", rotation=90)
+
+
+def folded(text: str, width: int) -> str:
+    """Each of its lines in lines of some letters."""
+    return "\n".join(fill(line, width) for line in text.split("\n"))
 
 
 def titled(values):
@@ -196,42 +257,28 @@ def attention(
 
 
 @checked
-def token_table(
-    rows: Annotated[Names, FILLED, along("rows")],
-    groups: titled(tuple[Annotated[Sequence[Names], along("rows")], numbers("rows _", FILLED)]),
+def largest_terms(
+    values: numbers("rows columns", FILLED, FINITE),
+    rows: Annotated[Names, along("rows")],
+    columns: Annotated[Names, along("columns")],
     *,
     label: str,
+    count: Count = 5,
 ) -> Figure:
-    """Tables of tokens, one row for each name in `rows`; a group is (tokens [row][column], values of the same shape).
-
-    Each cell shows a token, and its value by its shade, from 0 to the largest of the group.
-    """
-    for title, (tokens, values) in groups.items():
-        check(f"groups[{title!r}]", tokens, Sequence[Annotated[Names, along("columns")]], {"columns": values.shape[1]})
-    widest = [max(len(token) for row in tokens for token in row) for tokens, _ in groups.values()]
-    counts = [len(tokens[0]) for tokens, _ in groups.values()]
-    ratios = [count * (wide + 2) for count, wide in zip(counts, widest, strict=True)]
-    height, letter, beside = 0.75 + 0.27 * len(rows), 0.076, 1.6  # inches
-    if beside + letter * sum(ratios) <= WIDEST:
-        shape, sizes = (1, len(groups)), {"width_ratios": ratios}
-        size = beside + letter * sum(ratios), height
-    else:
-        shape, sizes, size = (len(groups), 1), {}, (beside + letter * max(ratios), height * len(groups))
-    figure, axes = plt.subplots(*shape, figsize=size, sharey=True, squeeze=False, **sizes)
-    for ax, (title, (tokens, values)) in zip(axes.flat, groups.items(), strict=True):
-        shade = np.clip(values, 0, None)
-        shade = shade / max(shade.max(), 1e-12)
-        ax.imshow(0.6 * shade, vmin=0, vmax=1, aspect="auto")  # a word stays legible on the darkest
-        for y, row in enumerate(tokens):
-            for x, token in enumerate(row):
-                ax.text(x, y, token, ha="center", va="center", fontfamily="monospace", fontsize=SMALL)
-        ax.set_title(title, fontsize=10)
-        ax.set_xticks([])
-        ax.set_yticks(range(len(rows)), rows, fontfamily="monospace", fontsize=9)
-        ax.tick_params(length=0)
-        ax.grid(False)
-        ax.spines[:].set_visible(False)
-    axes[0, 0].set_ylabel(label)
+    """The largest of many terms as bars, named row × column, and the sum of all others beneath them."""
+    flat = values.ravel()
+    best = np.argsort(-abs(flat))[:count]
+    names = [f"{rows[i]} × {columns[j]}" for i, j in zip(*np.unravel_index(best, values.shape), strict=True)]
+    rest = np.delete(flat, best)
+    figure, ax = plt.subplots(figsize=(6, 0.9 + 0.32 * len(names)))
+    colours = [BLUE, *["#9A9A9A"] * len(names)]
+    bars = ax.barh([*names, f"{len(rest)} others, summed"], [*flat[best], rest.sum()], color=colours)
+    ax.bar_label(bars, fmt="%.1f", padding=4)
+    ax.axvline(0, color=BLACK, lw=1)
+    ax.margins(x=0.2)
+    ax.invert_yaxis()
+    ax.set_xlabel(label)
+    ax.grid(False, axis="y")
     return figure
 
 
@@ -305,49 +352,50 @@ def histogram(
 @checked
 def architecture(n_heads: Count) -> Figure:
     """The two-layer model drawn as one stream, left to right, that heads read from and add to."""
-    fig, ax = canvas(10.6, 3.7)
-    arrow(ax, (0.75, 0.9), (9.5, 0.9), SKY, lw=7)
-    box(ax, 0.55, 0.9, "tokens\n$t$")
-    box(ax, 1.75, 0.9, "embed\n$W_E$", YELLOW)
-    box(ax, 8.8, 0.9, "unembed\n$W_U$", YELLOW)
-    ax.text(9.6, 0.9, "logits", va="center")
-    for layer, read in enumerate((2.75, 5.85)):
-        add = read + 2.05
+    fig, ax = canvas(10.6, 3.9)
+    ax.plot([0.8, 9.6], [0.9, 0.9], color=SKY, lw=7)
+    box(ax, 0.8, 0.9, "tokens\n$t$")
+    box(ax, 2.55, 0.9, "embed\n$W_E$", YELLOW)
+    arrow(ax, box(ax, 9.55, 0.9, "unembed\n$W_U$", YELLOW), (9.55, 2.0), BLACK)
+    ax.text(9.55, 2.05, "logits\n$x^2\\,W_U$", ha="center", va="bottom")
+    for layer, x in enumerate((4.2, 7.3)):
+        ax.add_patch(Rectangle((x - 1.1, 2.0), 2.2, 1.4, facecolor="white", edgecolor=BLACK))
         heads = "\n".join(f"head {layer}.{h}" for h in (0, 1)) + f"\n⋮\nhead {layer}.{n_heads - 1}"
-        box(ax, read + 1.05, 2.3, heads, width=1.15, height=1.3)
-        arrow(ax, (read, 0.98), (read + 0.45, 2.3), ORANGE, "angle,angleA=90,angleB=0,rad=10")
-        arrow(ax, (read + 1.65, 2.3), (add, 1.1), GREEN, "angle,angleA=0,angleB=90,rad=10")
-        ax.text(read - 0.08, 1.6, "read", color=ORANGE, ha="right", va="center", fontsize=9)
-        ax.text(add + 0.08, 1.6, "add", color=GREEN, va="center", fontsize=9)
-        ax.add_patch(Circle((add, 0.9), 0.19, facecolor="white", edgecolor=BLACK, zorder=3))
-        ax.text(add, 0.89, "+", ha="center", va="center", fontsize=13, zorder=4)
-    ax.text(5.35, 3.35, "positions $W_{pos}$: into queries and keys only", ha="center", color="#555555")
+        ax.text(x, 2.7, heads, ha="center", va="center", fontsize=9)
+        arrow(ax, (x - 0.6, 0.98), (x - 0.6, 2.0), ORANGE)
+        arrow(ax, (x + 0.6, 2.0), (x + 0.6, 1.1), GREEN)
+        ax.text(x - 0.7, 1.6, "read", color=ORANGE, ha="right", va="center", fontsize=9)
+        ax.text(x + 0.7, 1.6, "add", color=GREEN, va="center", fontsize=9)
+        box(ax, x + 0.6, 0.9, "+")
+    ax.text(5.75, 3.65, "positions $W_{pos}$: into queries and keys only", ha="center", color="#555555", fontsize=9)
     after_layer = r"$x^{} = x^{} + \sum_h h(x^{})$"
-    formulas = r"$x^0 = t\,W_E$", after_layer.format(1, 0, 0), after_layer.format(2, 1, 1), r"$x^2\,W_U$"
-    for x, formula in zip((2.3, 4.8, 7.75, 9.85), formulas, strict=True):
-        ax.text(x, 0.2, formula, ha="center", va="center")
+    formulas = r"$x^0 = t\,W_E$", after_layer.format(1, 0, 0), after_layer.format(2, 1, 1)
+    for x, formula in zip((1.9, 5.1, 8.8), formulas, strict=True):
+        ax.text(x, 0.12, formula, ha="center", va="center", fontsize=9)
     return fig
 
 
 def virtual_weights() -> Figure:
     """Matrices that read from and write to the stream; products that join writers to later readers."""
     fig, ax = canvas(10.6, 3.5)
-    arrow(ax, (0.2, 0.6), (10.3, 0.6), SKY, lw=7)
+    arrow(ax, (0.2, 0.6), (10.4, 0.6), SKY, lw=7)
     ax.text(0.25, 0.16, "the stream, $d_{model}$ wide", va="center")
     writers = {"$W_E$": 1.3, "$W_O^1$": 4.5, "$W_O^2$": 8.0}
     readers = {"$W_V^1$": 3.1, "$W_I^2$": 6.6, "$W_U$": 9.6}
-    for places, colour, ends in ((writers, GREEN, (1.3, 0.68)), (readers, ORANGE, (0.68, 1.3))):
+    for places, colour, writes in ((writers, GREEN, True), (readers, ORANGE, False)):
         for name, x in places.items():
-            box(ax, x, 1.55, name, width=0.75, height=0.5, edge=colour)
-            arrow(ax, (x, ends[0]), (x, ends[1]), colour)
+            ends = box(ax, x, 1.55, name, edge=colour), (x, 0.68)
+            arrow(ax, *(ends if writes else ends[::-1]), colour)
     for middle, name in ((3.8, "earlier head"), (7.3, "later head")):
-        outline = {"boxstyle": "round,pad=0.04", "facecolor": "none", "edgecolor": "#999999", "ls": ":"}
-        ax.add_patch(FancyBboxPatch((middle - 1.15, 1.2), 2.3, 0.7, **outline))
-        ax.text(middle, 1.02, name, ha="center", va="center", fontsize=9, color="#555555")
-    products = (("$W_O^1$", "$W_I^2$", 2.2), ("$W_E$", "$W_I^2$", 3.2), ("$W_O^1$", "$W_U$", 2.95))
+        ax.add_patch(Rectangle((middle - 1.4, 1.15), 2.8, 0.8, fill=False, edgecolor="#999999", ls=":"))
+        ax.text(middle, 0.98, name, ha="center", va="center", fontsize=9, color="#555555")
+    products = (("$W_O^1$", "$W_I^2$", 2.3), ("$W_E$", "$W_I^2$", 3.2), ("$W_O^1$", "$W_U$", 2.95))
     for start, end, top in products:
         a, b = writers[start], readers[end]
-        arrow(ax, (a, 1.86), (b, 1.86), PURPLE, f"arc3,rad={-2 * (top - 1.86) / (b - a)}", ls=(0, (4, 2)))
+        along = np.linspace(0, 1, 40)
+        x, y = a + (b - a) * along, 1.86 + 4 * (top - 1.86) * along * (1 - along)
+        ax.plot(x[:-1], y[:-1], color=PURPLE, ls=(0, (4, 2)))
+        arrow(ax, (x[-2], y[-2]), (x[-1], y[-1]), PURPLE)
         name = (start + end).replace("$$", "\\,")
         background = {"facecolor": "white", "edgecolor": "none", "pad": 1}
         ax.text((a + b) / 2, top, name, ha="center", va="center", color=PURPLE, bbox=background)
@@ -368,22 +416,37 @@ def name_lines(ax: Axes) -> None:
     lines = [line for line in ax.lines if not line.get_label().startswith("_")]
     ax.get_xlim(), ax.get_ylim()  # which makes the scales final
     ends = [ax.transAxes.inverted().transform(ax.transData.transform(line.get_xydata()[-1])) for line in lines]
-    apart = 1.5 * SMALL / 72 / ax.figure.get_figheight()
+    apart = 1.6 * SMALL / 72 / ax.figure.get_figheight() / ax.get_position().height
     place = -apart
     for (x, y), line in sorted(zip(ends, lines, strict=True), key=lambda each: each[0][1]):
         place = max(y, place + apart)
-        ax.text(x + 0.015, place, line.get_label(), color=line.get_color(), va="center", transform=ax.transAxes)
+        style = {"color": line.get_color(), "va": "center", "transform": ax.transAxes, "gid": LINE}
+        ax.text(x + 0.025, place, line.get_label(), **style)
 
 
-def box(ax, x: float, y: float, text: str, fill="white", width=0.95, height=0.7, edge=BLACK) -> None:
-    """A box with a word in it, about its middle."""
-    corner, style = (x - width / 2, y - height / 2), "round,pad=0.03"
-    patch = FancyBboxPatch(corner, width, height, boxstyle=style, facecolor=fill, edgecolor=edge, zorder=3)
-    ax.add_patch(patch)
-    ax.text(x, y, text, ha="center", va="center", fontsize=9, zorder=4)
+def label_cell(ax: Axes, row: int, column: int, text: str) -> None:
+    """Frame one cell of a heat map, and say beside it what it is."""
+    ax.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=BLACK, lw=1.5))
+    left = column > sum(ax.get_xlim()) / 2
+    ax.annotate(
+        text, (column - 0.5 if left else column + 0.5, row), (-6 if left else 6, 0), textcoords="offset points",
+        ha="right" if left else "left", va="center", fontsize=9, zorder=5,
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5},
+    )  # fmt: skip
 
 
-def arrow(ax, start: tuple, end: tuple, colour: str, path: str = "arc3", **line) -> None:
-    """An arrow; `path` bends it, as matplotlib's connection styles do."""
+def box(ax: Axes, x: float, y: float, text: str, fill="white", edge=BLACK, **font) -> Text:
+    """A word or two in a box, about its middle: as large as they are."""
+    style = {"boxstyle": "round,pad=0.4", "facecolor": fill, "edgecolor": edge, "lw": 1.2}
+    return ax.text(x, y, text, ha="center", va="center", zorder=3, bbox=style, **{"fontsize": 9} | font)
+
+
+def arrow(ax: Axes, start: tuple | Text, end: tuple | Text, colour: str, path: str = "arc3", **line) -> None:
+    """An arrow from a place or a box to another; `path` bends it, as matplotlib's connection styles do."""
     style = {"arrowstyle": "-|>", "lw": 1.5, "color": colour, "connectionstyle": path, "shrinkA": 0, "shrinkB": 0}
-    ax.annotate("", end, start, arrowprops=style | line)
+    places = []
+    for at, patch in ((start, "patchA"), (end, "patchB")):
+        boxed = isinstance(at, Text)
+        places.append(at.get_position() if boxed else at)
+        style |= {patch: at.get_bbox_patch()} if boxed else {}
+    ax.annotate("", places[1], places[0], arrowprops=style | line)

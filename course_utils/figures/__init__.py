@@ -17,6 +17,7 @@ from course_utils.figures.residual_stream import residual_stream_figure
 from course_utils.figures.shaded import shaded_texts
 from course_utils.figures.skip_trigrams import skip_trigrams_figure
 from course_utils.figures.term_importance import term_importance_figure
+from course_utils.figures.token_rows import token_rows
 from course_utils.figures.train_in_page import train_in_page_figure
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "shaded_texts",
     "skip_trigrams_figure",
     "term_importance_figure",
+    "token_rows",
     "train_in_page_figure",
     "visible",
 ]

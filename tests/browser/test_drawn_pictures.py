@@ -23,6 +23,7 @@ LOOK = """() => {
     };
     const found = { pictures: 0, words: 0, small: [], pale: [], slabs: [], fonts: [] };
     for (const picture of document.querySelectorAll('.course-picture')) {
+        if (!picture.getClientRects().length) continue; // the one for another width
         found.pictures += 1;
         const area = ({ width, height }) => width * height;
         for (const text of picture.querySelectorAll('text')) {

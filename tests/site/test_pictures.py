@@ -33,6 +33,15 @@ def test_a_picture_is_put_into_the_page(course_pictures):
     assert "stroke: var(--ex-orange)" in text and "width: 960px; min-width: 880px" in text  # 9 points are 12 pixels
 
 
+def test_the_same_for_a_telephone_follows_with_ids_of_its_own(course_pictures):
+    inner = SMALL[SMALL.index("<svg") :]
+    both = SMALL.replace("</svg>", inner.replace("<svg", '<svg display="none"', 1) + "</svg>")
+    wide, narrow = course_pictures.inline(both, ALT, "picture-7").split("</svg>")[:2]
+    assert 'class="course-picture"' in wide and 'class="course-picture course-narrow"' in narrow
+    assert narrow.replace("picture-7-narrow", "picture-7").replace(" course-narrow", "") == wide
+    assert "display" not in narrow
+
+
 @pytest.mark.parametrize(
     ("was", "becomes", "says"),
     [("#808080", "#123456", "colour #123456"), ("M 0 0", "M 0 0" + " L 1 1" * 30_000, "rasterized=True")],

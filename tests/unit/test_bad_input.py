@@ -51,7 +51,8 @@ UNDECLARED = {
     "plots.titled": "makes a declaration",
     "colours.light": "a name of ours", "colours.style": "the same", "colours.variable": "read from a picture",
     "plots.ramp": "colours of ours", "plots.fit_page": "a hook of matplotlib's",
-    "plots.name_lines": "a part of our drawings",
+    "plots.for_both": "shows a figure of ours", "plots.narrow": "the same", "plots.folded": "words of ours",
+    "plots.name_lines": "a part of our drawings", "plots.label_cell": "a part of our drawings",
     "plots.box": "a part of our drawings", "plots.arrow": "a part of our drawings",
     "skip_trigrams.pair": "the step that per_source and largest share",
     "factored.FactoredMatrix.take": "by hand: numbers of rows that this matrix has",
@@ -329,7 +330,8 @@ OWN = {
     "bigrams.table": {"d_vocab": 5}, "corpus.count_bigrams": {"d_vocab": 9},
     "plots.heatmap": {"values": SQUARE}, "plots.tables": {"values": {"a": SQUARE}},
     "plots.histogram": {"values": {"a": [1.0, 2.0]}}, "plots.attention": {"columns": 1},
-    "plots.complex_plane": {"columns": 1}, "scores.bootstrap": {"document": [0, 1]},
+    "plots.complex_plane": {"columns": 1}, "plots.largest_terms": {"values": SQUARE},
+    "scores.bootstrap": {"document": [0, 1]},
     "scores.in_context_score": {"document": ROW[:2]}, "scores.prefix_matching_scores": {"model": LARGER},
     "scores.composition_shares": {"layer": 1},
     "causal_scrubbing.scrub": {"layer": 1, "heads": [0]}, "causal_scrubbing.ladder": {"heads": [0]},
@@ -471,7 +473,7 @@ CALLS = {
     "bigrams.loss(bigrams.uniform(4), counts)": "a bigram model of 4 tokens",
     # pictures
     "plots.tables({'a': [[float('nan')]]}, ['a'], label='x')": "tables without a finite number",
-    "plots.token_table(['a'], {'g': ([['x']], [[1, 2]])}, label='x')": "groups['g'][0]",
+    "figures.token_rows(['a'], {'g': ([['x']], [[1, 2]])}, label='x')": "groups['g'][0]",
     "plots.complex_plane({'a': [1]}, {'b': [1]})": "a baseline without 'a'",
     "plots.histogram({'a': [1]}, 0, xlabel='x')": "bins is 0",
     # claims

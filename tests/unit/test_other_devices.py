@@ -88,7 +88,7 @@ READERS = {
     "a heatmap": (numbers(3, 3), lambda x: drawn(plots.heatmap(x, ["a"] * 3, ["b"] * 3, label="x"))),
     "tables": ({"a": numbers(3, 3)}, lambda x: drawn(plots.tables(x, ["a"] * 3, label="x"))),
     "patterns": ({"a": numbers(3, 3).softmax(1)}, lambda x: drawn(plots.attention(x))),
-    "tokens": (numbers(2, 2), lambda x: drawn(plots.token_table(["a"] * 2, {"a": ([["x", "y"]] * 2, x)}, label="x"))),
+    "tokens": (numbers(2, 2), lambda x: figures.token_rows(["a"] * 2, {"a": ([["x", "y"]] * 2, x)}, label="x").data),
     "the complex plane": ({"a": numbers(4)}, lambda x: drawn(plots.complex_plane(x, x))),
     "a histogram": ({"a": numbers(3, 3)}, lambda x: drawn(plots.histogram(x, 4, xlabel="x"))),
     "late less early": (LOSSES, lambda x: scores.late_less_early(x).tolist()),

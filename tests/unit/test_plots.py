@@ -1,6 +1,7 @@
 """The figures show the numbers that they are given, with labels that fit."""
 
 import os
+from xml.etree import ElementTree
 
 import matplotlib
 import nbformat
@@ -13,7 +14,7 @@ matplotlib.use("agg")
 import matplotlib.pyplot as plt  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
-from course_utils import colours, plots  # noqa: E402
+from course_utils import plots  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -77,21 +78,62 @@ def test_attention_hides_the_future_and_names_the_tokens():
     assert len({(ax.images[0].norm.vmin, ax.images[0].norm.vmax) for ax in panels}) == 1
 
 
-def test_a_table_of_tokens_shows_every_token_legibly():
-    tokens = [["·self", "↵↵····"], ["</td>", "$x_{1}$"]]
-    groups = {"attended from": (tokens, [[1.0, 0.2], [0.0, -3]]), "makes likelier": (tokens, torch.ones(2, 2))}
-    figure = drawn(plots.token_table(["import", "·def"], groups, label="source"))
-    for ax in figure.axes:
-        cells = {(round(t.get_position()[0]), round(t.get_position()[1])): t for t in ax.texts}
-        assert [[cells[x, y].get_text() for x in range(2)] for y in range(2)] == tokens
-        image = ax.images[0]
-        for (x, y), text in cells.items():
-            *shade, opaque = image.cmap(image.norm(image.get_array()[y, x]))
-            assert text.get_color() == plots.BLACK  # on the site, the page's ink
-            for ground, ink in zip(*(colours.COLOURS[name] for name in ("ground", "ink")), strict=True):
-                seen = opaque * np.array(shade) + (1 - opaque) * np.array(matplotlib.colors.to_rgb(ground))
-                assert contrast(seen, ink) >= 4.5
-    assert {"import", "·def", "source", "attended from", "makes likelier"} <= set(words(figure))
+def test_the_largest_terms_are_named_and_the_others_summed():
+    values = torch.zeros(3, 4)
+    values[0, 2], values[1, 0], values[2, 3], values[2, 0] = 5, -2, 0.5, 0.25
+    figure = drawn(plots.largest_terms(values, ["a", "b", "c"], ["w", "x", "y", "z"], label="nats", count=2))
+    ax = figure.axes[0]
+    assert [name.get_text() for name in ax.get_yticklabels()] == ["a × y", "b × w", "10 others, summed"]
+    assert [bar.get_width() for bar in ax.patches] == [5, -2, 0.75]
+    assert {"5.0", "-2.0", "0.8", "nats"} <= set(words(figure))
+
+
+@pytest.mark.parametrize(("column", "side"), [(0, 1), (3, -1)])
+def test_a_cell_is_framed_and_named_towards_the_middle(column, side):
+    figure = plots.heatmap(torch.eye(4), list("abcd"), list("wxyz"), label="x")
+    plots.label_cell(figure.axes[0], 2, column, "this one")
+    drawn(figure)
+    [frame], [name] = figure.axes[0].patches, figure.axes[0].texts
+    assert (*frame.get_xy(), frame.get_width(), frame.get_height()) == (column - 0.5, 1.5, 1, 1)
+    middle, framed = (part.get_window_extent() for part in (name, frame))
+    assert np.sign(middle.x0 - framed.x0) == side and abs(middle.y0 + middle.y1 - framed.y0 - framed.y1) < 4
+
+
+@pytest.mark.parametrize(
+    ("panels", "size", "rows", "columns"), [(1, 7, 1, 1), (3, 7, 3, 1), (4, 7, 2, 2), (6, 9, 2, 3)]
+)
+def test_on_a_telephone_panels_stand_one_under_the_other(panels, size, rows, columns):
+    figure, axes = plt.subplots(1, panels, figsize=(size, 2), sharey=True, squeeze=False)
+    for ax in axes.flat:
+        ax.plot([0, 1], [1, 2])
+        ax.set_xlabel("steps")
+    axes[0, 0].set(ylabel="loss", title="a title that is a good deal longer than a telephone is wide")
+    plots.narrow(figure)
+    drawn(figure)
+    assert figure.get_size_inches().tolist() == [plots.NARROW, 2 * rows]
+    places = [ax.get_subplotspec() for ax in axes.flat]
+    assert [(place.rowspan.start, place.colspan.start) for place in places] == [
+        divmod(number, columns) for number in range(panels)
+    ]
+    for ax in axes.flat:
+        assert ax.get_ylabel() == "loss" and any(name.get_text() for name in ax.get_yticklabels())
+    assert axes[0, 0].title.get_window_extent().x1 <= figure.bbox.x1 or columns > 1
+
+
+def test_names_that_do_not_fit_on_a_telephone_stand_upright():
+    figure, ax = plt.subplots()
+    ax.bar(range(20), range(20))
+    ax.set_xticks(range(20), [f"1.{head}" for head in range(20)])
+    plots.narrow(figure)
+    assert {name.get_rotation() for name in ax.get_xticklabels()} == {90}
+
+
+def test_a_picture_of_the_site_holds_the_one_for_a_telephone():
+    figure, _ = plt.subplots()
+    root = ElementTree.fromstring(plots.for_both(figure))
+    [within] = root.findall("{http://www.w3.org/2000/svg}svg")
+    wide, narrow = (float(each.get("width").removesuffix("pt")) for each in (root, within))
+    assert wide > 1.8 * narrow and within.get("display") == "none"
 
 
 def test_the_complex_plane_keeps_angles_and_the_order_of_sizes():

@@ -26,16 +26,28 @@ ElementTree.register_namespace("", SVG)
 
 
 def inline(svg: str, alt: str, name: str) -> str:
-    """The markup of a picture in a page; its ids begin with `name`, which is unique there."""
+    """The markup of a picture in a page; its ids begin with `name`, which is unique there.
+
+    The same drawn for a telephone, if it stands within, follows it: the style sheet shows one of the two.
+    """
+    root = ElementTree.fromstring(svg)
+    within = root.findall(f"{{{SVG}}}svg")
+    for each in within:
+        del each.attrib["display"]
+        root.remove(each)
+    wide = _drawn(root, alt, name, "course-picture")
+    return wide + "".join(_drawn(each, alt, f"{name}-narrow", "course-picture course-narrow") for each in within)
+
+
+def _drawn(root: ElementTree.Element, alt: str, name: str, kind: str) -> str:
     from course_utils import colours
 
-    root = ElementTree.fromstring(svg)
     for part in [*root.findall(f"{{{SVG}}}metadata"), *root.findall(f".//{{{SVG}}}style/..")]:
         for style in part.findall(f"{{{SVG}}}style"):  # matplotlib's is for all that stands in the page
             part.remove(style)
         if part.tag.endswith("metadata"):
             root.remove(part)
-    referred = sorted(set(re.findall(r'(?:url\(#|href="#)([^)"]+)', svg)))
+    referred = sorted(set(re.findall(r'(?:url\(#|href="#)([^)"]+)', ElementTree.tostring(root, "unicode"))))
     sizes, ids = [], {id: f"{name}-{number}" for number, id in enumerate(referred)}
     for element in root.iter():
         if (id := element.attrib.pop("id", None)) in ids:
@@ -71,7 +83,7 @@ def inline(svg: str, alt: str, name: str) -> str:
     least = width * min(1, LEAST / min(sizes, default=LEAST))
     for attribute in ("width", "height", "version"):
         del root.attrib[attribute]
-    root.attrib |= {"role": "img", "aria-label": alt, "class": "course-picture"}
+    root.attrib |= {"role": "img", "aria-label": alt, "class": kind}
     root.set("style", f"width: {width:.0f}px; min-width: {least:.0f}px")
     text = ElementTree.tostring(root, "unicode")
     if len(text) > HEAVIEST:

@@ -187,6 +187,11 @@ def frame_page(app, pagename, templatename, context, doctree):
     context["body"] = body
 
 
+def is_picture(node) -> bool:
+    """An image, or a table of tokens, which is one of words."""
+    return isinstance(node, nodes.image) or isinstance(node, nodes.raw) and 'class="course-tokens' in node.astext()
+
+
 def caption_pictures_alone(app) -> None:
     """A cell's caption belongs to its picture, not to what it prints or shows beside it."""
     wrap = sphinx_.create_figure_context
@@ -197,7 +202,7 @@ def caption_pictures_alone(app) -> None:
         self.current_node = output
         yield
         self.current_node = here
-        with wrap(self, figure_options if any(output.findall(nodes.image)) else None, line):
+        with wrap(self, figure_options if any(output.findall(is_picture)) else None, line):
             self.current_node.extend(output.children)
 
     sphinx_.create_figure_context = create_figure_context
