@@ -20,7 +20,8 @@ from tools import class_notebook, notebooks, plain, plans, polls
 
 ASSETS, FONTS = "book/_assets/slides", "book/_assets/static/vendor/fonts"
 TITLE = "How small transformers compute"
-FIGURE = re.compile(r'<figure [^>]*\bid="(fig-[\w-]+)">(?:(?!</figure>).)*?(<svg .*?</svg>)', re.S)
+PICTURES = r'<svg .*?</svg>|<div class="course-tokens.*?</table>\s*</div>'
+FIGURE = re.compile(rf'<figure [^>]*\bid="(fig-[\w-]+)">(?:(?!</figure>).)*?({PICTURES})', re.S)
 PICTURE = r"!\[\]\((fig-[\w-]+)\)"
 
 
@@ -99,7 +100,7 @@ def exercise(each, page: Path, plan: plans.Plan, book: plain.Book) -> str:
 
 
 def figures(site: Path, names: set[str]) -> dict[str, str]:
-    """Of each figure of the site, by name: the picture's markup, with ids of its own, in the colours of light pages."""
+    """Of each figure of the site, by name: the markup of its picture or tokens, ids its own, in light colours."""
     found = {}
     for page in sorted((site / "book").glob("*.html")):
         for name, picture in FIGURE.findall(page.read_text("utf-8")):

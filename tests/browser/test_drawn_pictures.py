@@ -21,7 +21,7 @@ LOOK = """() => {
         const [low, high] = [luminance(colour), ground].sort((a, b) => a - b);
         return (high + 0.05) / (low + 0.05);
     };
-    const found = { pictures: 0, words: 0, small: [], pale: [], slabs: [], fonts: [] };
+    const found = { pictures: 0, words: 0, small: [], pale: [], slabs: [], fonts: [], cut: [] };
     for (const picture of document.querySelectorAll('.course-picture')) {
         if (!picture.getClientRects().length) continue; // the one for another width
         found.pictures += 1;
@@ -43,6 +43,8 @@ LOOK = """() => {
                 && area(path.getBBox()) > 0.1 * area(picture.viewBox.baseVal)) found.slabs.push(fill);
         }
     }
+    for (const drawn of document.querySelectorAll('.course-drawn'))
+        if (drawn.scrollWidth > drawn.clientWidth + 1) found.cut.push(drawn.firstChild.ariaLabel);
     return found;
 }"""
 
@@ -59,8 +61,8 @@ def test_words_in_pictures_can_be_read(visit, served):
             for width in (1280, 390):
                 page.set_viewport_size({"width": width, "height": 900})
                 found = page.evaluate(LOOK)
-                wrong = [found[wrong] for wrong in ("small", "pale", "slabs", "fonts")]
-                assert wrong == [[], [], [], []], (name, scheme, width)
+                wrong = [found[wrong] for wrong in ("small", "pale", "slabs", "fonts", "cut")]
+                assert wrong == [[]] * 5, (name, scheme, width)
         pictures, words = pictures + found["pictures"], words + found["words"]
     assert pictures >= 60 and words >= 1000
 

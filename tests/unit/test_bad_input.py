@@ -330,7 +330,7 @@ OWN = {
     "bigrams.table": {"d_vocab": 5}, "corpus.count_bigrams": {"d_vocab": 9},
     "plots.heatmap": {"values": SQUARE}, "plots.tables": {"values": {"a": SQUARE}},
     "plots.histogram": {"values": {"a": [1.0, 2.0]}}, "plots.attention": {"columns": 1},
-    "plots.complex_plane": {"columns": 1}, "plots.largest_terms": {"values": SQUARE},
+    "plots.complex_plane": {"columns": 1}, "plots.largest_terms": {"values": SQUARE, "count": 1},
     "scores.bootstrap": {"document": [0, 1]},
     "scores.in_context_score": {"document": ROW[:2]}, "scores.prefix_matching_scores": {"model": LARGER},
     "scores.composition_shares": {"layer": 1},

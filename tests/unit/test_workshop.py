@@ -14,6 +14,7 @@ import nbformat
 import pytest
 
 from course_utils.errors import CourseError
+from course_utils.figures import token_rows
 from course_utils.figures.quiz import QUIZZES
 from tools import notebooks, paper, plans, polls, slides, student, workshop
 
@@ -254,6 +255,13 @@ def test_a_slide_shows_the_figure_of_the_site_with_its_words_and_keeps_notes_apa
     slide = slides._slide("## Two\n\n![](fig-one)\n\n<b>not bold</b>\n\nNotes: Ask *first*.", pictures)
     assert f"<figure>{pictures['fig-one']}</figure>" in slide and "<b>" not in slide
     assert "<em>first</em>" in slide.split('<aside class="notes">')[1] and "Ask" not in slide.split("<aside")[0]
+
+
+def test_a_slide_shows_a_table_of_tokens_that_is_a_figure(site):
+    tokens = token_rows(["head 4: mary"], {"raises": ([["mary"]], [[1.0]])}, label="head").data
+    page = f'<figure id="fig-two"><div class="output text_html">{tokens}</div><figcaption>x</figcaption></figure>'
+    (site / "book/02_two.html").write_text(page, "utf-8")
+    assert slides.figures(site, {"fig-two"})["fig-two"] == tokens
 
 
 def test_a_figure_that_is_not_there_is_named(site):
