@@ -146,6 +146,7 @@ def narrow(figure: Figure) -> None:
         for name in ax.texts:
             if name.get_gid() == LINE:
                 name.set_text(folded(name.get_text(), 14))
+        keep_apart(ax)
     for owner in (figure, *panels):
         for legend in figure.legends if owner is figure else filter(None, [owner.get_legend()]):
             names = [name.get_text() for name in legend.get_texts()]
@@ -416,12 +417,21 @@ def name_lines(ax: Axes) -> None:
     lines = [line for line in ax.lines if not line.get_label().startswith("_")]
     ax.get_xlim(), ax.get_ylim()  # which makes the scales final
     ends = [ax.transAxes.inverted().transform(ax.transData.transform(line.get_xydata()[-1])) for line in lines]
-    apart = 1.6 * SMALL / 72 / ax.figure.get_figheight() / ax.get_position().height
-    place = -apart
-    for (x, y), line in sorted(zip(ends, lines, strict=True), key=lambda each: each[0][1]):
-        place = max(y, place + apart)
+    for (x, y), line in zip(ends, lines, strict=True):
         style = {"color": line.get_color(), "va": "center", "transform": ax.transAxes, "gid": LINE}
-        ax.text(x + 0.025, place, line.get_label(), **style)
+        ax.text(x + 0.025, y, line.get_label(), **style)
+    keep_apart(ax)
+
+
+def keep_apart(ax: Axes) -> None:
+    """Move names of lines upwards until none stands on another."""
+    line = 1.6 * SMALL / 72 / ax.figure.get_figheight() / ax.get_position().height
+    top = -np.inf
+    for name in sorted((text for text in ax.texts if text.get_gid() == LINE), key=lambda text: text.get_position()[1]):
+        x, y = name.get_position()
+        half = line * (1 + name.get_text().count("\n")) / 2
+        name.set_position((x, max(y, top + half)))
+        top = name.get_position()[1] + half
 
 
 def label_cell(ax: Axes, row: int, column: int, text: str) -> None:

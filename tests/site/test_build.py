@@ -173,6 +173,18 @@ def test_a_page_has_its_pictures_whatever_the_environment_says(book):
 
 
 @pytest.mark.release
+def test_a_table_of_tokens_is_a_figure_with_a_caption_and_a_name(book):
+    shows = """from IPython.display import HTML\nHTML('<div class="course-tokens">mary</div>')"""
+    book.chapter(shows, mystnb={"figure": {"caption": "It copies.", "name": "fig-tokens"}})
+    built = book.build()
+    assert built.returncode == 0, built.stderr[-2000:]
+    page = BeautifulSoup((book.folder / "_build/html/book/01_small.html").read_text("utf-8"), "html.parser")
+    [figure] = page.select("figure#fig-tokens")
+    assert "It copies." in figure.figcaption.get_text()
+    assert figure.select_one(".course-tokens").get_text() == "mary"
+
+
+@pytest.mark.release
 def test_a_cell_that_lacks_its_picture_fails_the_build_and_the_next_one(book):
     book.chapter(DRAWS + "\nplt.close()", **PICTURE)
     for _ in range(2):

@@ -77,6 +77,12 @@ def test_every_picture_can_be_read_in_the_column_of_the_text(site, course_pictur
         assert len(str(picture)) <= 1.05 * course_pictures.HEAVIEST
 
 
+def test_every_table_of_tokens_is_a_figure_that_text_can_refer_to(site):
+    tables = [table for _, soup in site_scan.pages(site) for table in soup.select(".course-tokens")]
+    assert len(tables) >= 5
+    assert all(table.find_parent("figure", id=True).figcaption.get_text(strip=True) for table in tables)
+
+
 def test_no_page_has_an_id_twice(site):
     for path, soup in site_scan.pages(site):
         ids = [tag["id"] for tag in soup.select("svg.course-picture [id]")]

@@ -52,7 +52,7 @@ UNDECLARED = {
     "colours.light": "a name of ours", "colours.style": "the same", "colours.variable": "read from a picture",
     "plots.ramp": "colours of ours", "plots.fit_page": "a hook of matplotlib's",
     "plots.for_both": "shows a figure of ours", "plots.narrow": "the same", "plots.folded": "words of ours",
-    "plots.name_lines": "a part of our drawings", "plots.label_cell": "a part of our drawings",
+    "plots.name_lines": "a part of our drawings", "plots.label_cell": "the same", "plots.keep_apart": "the same",
     "plots.box": "a part of our drawings", "plots.arrow": "a part of our drawings",
     "skip_trigrams.pair": "the step that per_source and largest share",
     "factored.FactoredMatrix.take": "by hand: numbers of rows that this matrix has",
