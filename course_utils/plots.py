@@ -125,16 +125,21 @@ def for_both(figure: Figure) -> str:
 
 def narrow(figure: Figure) -> None:
     """Make a figure as narrow as a telephone: its panels one under the other, small ones two in a row."""
-    panels = [ax for ax in figure.axes if ax.get_subplotspec() and (ax.axison or ax.texts)]
+    every = [ax for ax in figure.axes if ax.get_subplotspec()]
+    panels = [ax for ax in every if ax.axison or ax.texts]
     rows, across = panels[0].get_gridspec().get_geometry()
     width, height = figure.get_size_inches()
     square = all(ax.get_aspect() != "auto" for ax in panels)
     columns = max(2 if square and len(panels) > 4 else 1, int(across * NARROW / width + 0.4))
     figure.set_size_inches(min(width, NARROW), height)
+    if square:
+        figure.set_layout_engine("compressed")
     if columns < across:
         taller = across / columns * NARROW / width if square else 1
         grid = figure.add_gridspec(-(-len(panels) // columns), columns)
         figure.set_size_inches(NARROW, height / rows * grid.nrows * taller)
+        for ax in every:  # those without anything would keep their old place
+            ax.set_subplotspec(grid[len(panels) - 1])
         for ax, place in zip(panels, grid, strict=False):
             ax.set_subplotspec(place)
             ax.tick_params(labelleft=True)
@@ -235,7 +240,7 @@ def attention(
     figure, axes = plt.subplots(
         rows,
         columns,
-        figsize=(size * columns + beside, size * rows + beside / 2),
+        figsize=(size * columns + beside - 0.5, size * rows + beside / 2 + 0.6),
         sharex=True,
         sharey=True,
         squeeze=False,
@@ -253,7 +258,7 @@ def attention(
         ax.axis("off")
     figure.supxlabel("key: the position looked at", fontsize=10)
     figure.supylabel("query: the position that looks", fontsize=10)
-    figure.colorbar(image, ax=axes, label=label, pad=0.01)
+    figure.colorbar(image, ax=axes, label=label, location="top", shrink=0.5, aspect=30)
     return figure
 
 

@@ -120,6 +120,15 @@ def test_on_a_telephone_panels_stand_one_under_the_other(panels, size, rows, col
     assert axes[0, 0].title.get_window_extent().x1 <= figure.bbox.x1 or columns > 1
 
 
+def test_on_a_telephone_a_grid_may_have_an_empty_place():
+    figure = plots.attention({f"head {h}": torch.ones(9, 9).tril() / 9 for h in range(3)}, list("abcdefghi"), columns=2)
+    plots.narrow(figure)
+    drawn(figure)
+    panels = [ax.get_position() for ax in figure.axes if ax.images]
+    assert panels[0].y0 > panels[1].y1 and panels[1].y0 > panels[2].y1
+    assert len({round(panel.x0, 2) for panel in panels}) == 1
+
+
 def test_names_that_do_not_fit_on_a_telephone_stand_upright():
     figure, ax = plt.subplots()
     ax.bar(range(20), range(20))
