@@ -342,6 +342,17 @@ function ask(model, el, page) {
   return listen(key, paint);
 }
 
+/** What stands right below a result and says it again: the text up to the next cell, box or heading.
+ * @param {Element | null | undefined} cell @returns {Element[]} */
+function textBelow(cell) {
+  const found = [];
+  let next = cell?.nextElementSibling;
+  while (next?.matches(".cell:not(:has(.cell_output)), .tag_claims")) next = next.nextElementSibling;
+  for (; next?.matches("p, ul, ol, .math, .pst-scrollable-table-container"); next = next.nextElementSibling)
+    found.push(next);
+  return found;
+}
+
 /** @param {import("./kit.js").Model} model @param {HTMLElement} el @param {boolean} page */
 function answer(model, el, page) {
   /** @type {Asks} */
@@ -367,8 +378,12 @@ function answer(model, el, page) {
     }),
   );
   const shut = () => {
-    for (const each of output?.children ?? [])
-      if (each !== veil) each.toggleAttribute("inert", output?.dataset.veil === "closed");
+    const closed = output?.dataset.veil === "closed";
+    for (const each of output?.children ?? []) if (each !== veil) each.toggleAttribute("inert", closed);
+    for (const each of textBelow(output?.closest(".cell"))) {
+      each.toggleAttribute("inert", closed);
+      each.classList.toggle("ex-below-veil", closed);
+    }
   };
   /** @param {State} state */
   const paint = (state) => {

@@ -29,7 +29,8 @@ def pair(kind: str) -> str:
     asks = {"key": f"02.{kind}", "question": f"What of the `{kind}`?", "kind": kind, **ASKED[kind]}
     answer = predict_figure(asks, TRUE[kind])._repr_html_()
     result = f'<p>Printed</p>{answer}<p><a href="#after" style="color: inherit">The picture</a></p>'
-    return f'{predict_figure(asks)._repr_html_()}<div class="cell_output">{result}</div>'
+    below = '<div class="cell tag_claims"></div><p>It says so again</p><h2>And on</h2><p>Something else</p>'
+    return f'{predict_figure(asks)._repr_html_()}<div class="cell"><div class="cell_output">{result}</div></div>{below}'
 
 
 @pytest.fixture(scope="module")
@@ -71,13 +72,16 @@ def test_the_result_opens_with_the_guess_and_is_kept(kind, visit, folder):
     commit = page.get_by_role("button", name="Commit")
     assert veil.is_visible() and not link.is_visible() and not page.get_by_text("Printed").is_visible()
     assert page.get_by_role("link", name="The picture").count() == 0, "nor for those who hear the page"
+    below = "name => [...document.querySelectorAll('p')].find(each => each.textContent === name).inert"
+    assert (page.evaluate(below, "It says so again"), page.evaluate(below, "Something else")) == (True, False)
+    assert page.locator(".ex-below-veil").evaluate("text => getComputedStyle(text).filter").startswith("blur")
     assert all(output.locator("> :not(.ex-veil)").evaluate_all("all => all.map(each => each.inert)"))
     commit.press("Enter")
     assert veil.is_visible(), "nothing was said yet"
     assert output.bounding_box()["height"] <= 128, "no taller than its words need"
     guess(page, kind)
     commit.press("Enter")
-    assert link.is_visible() and veil.count() == 0
+    assert link.is_visible() and veil.count() == 0 and not page.evaluate(below, "It says so again")
     said = output.locator(".ex-said")
     assert said.inner_text().startswith(JUDGED[kind])
     assert output.locator(".ex-guess:visible, [data-guess]").count() >= (kind != "choices")
