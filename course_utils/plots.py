@@ -154,11 +154,11 @@ def narrow(figure: Figure) -> None:
         keep_apart(ax)
     for owner in (figure, *panels):
         for legend in figure.legends if owner is figure else filter(None, [owner.get_legend()]):
-            names = [name.get_text() for name in legend.get_texts()]
-            if len(names) > 2:
+            if len(legend.get_texts()) > 2:
                 legend.remove()
-                where = {"loc": "outside upper left"} if owner is figure else {"loc": legend._loc}
-                owner.legend(legend.legend_handles, names, **where)
+                shown = (panels[0] if owner is figure else owner).get_legend_handles_labels()
+                where = "outside upper left" if owner is figure else legend._loc
+                owner.legend(*shown, loc=where, title=legend.get_title().get_text() or None)
     figure.draw_without_rendering()
     for ax in panels:
         names = [name.get_window_extent() for name in ax.get_xticklabels() if name.get_text()]

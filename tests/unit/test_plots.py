@@ -129,6 +129,20 @@ def test_on_a_telephone_a_grid_may_have_an_empty_place():
     assert len({round(panel.x0, 2) for panel in panels}) == 1
 
 
+def test_on_a_telephone_a_legend_keeps_its_marks_and_names_in_one_column():
+    figure, ax = plt.subplots()
+    for number in range(4):
+        ax.errorbar([1, 2], [number, number], xerr=0.1, fmt="o", label=f"a rather long name, {number}")
+    figure.legend(loc="outside upper center", ncols=4, title="kinds")
+    plots.narrow(figure)
+    drawn(figure)
+    [legend] = figure.legends
+    assert legend.get_title().get_text() == "kinds"
+    names = [name.get_window_extent() for name in legend.get_texts()]
+    assert len(names) == 4 and len({round(name.x0) for name in names}) == 1
+    assert [line.get_marker() for line in legend.findobj(matplotlib.lines.Line2D)].count("o") == 4
+
+
 def test_names_that_do_not_fit_on_a_telephone_stand_upright():
     figure, ax = plt.subplots()
     ax.bar(range(20), range(20))
