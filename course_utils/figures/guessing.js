@@ -34,8 +34,8 @@ export function button(name, act) {
 
 /**
  * A place in which to guess, its buttons, and what is said of it; `paint` shows another state.
- * `field` makes what is set, and when it is settled shows it: then it is inert, unless it stays `open`. `settled` hears of
- * each state that the reader brings about. `next`: where the reader goes on from there.
+ * `field` makes what is set, and when it is settled shows it: then it is inert, unless it stays `open`.
+ * `settled` hears of each state that the reader brings about. `next`: where the reader goes on from there.
  * @param {object} act
  * @param {string} act.name
  * @param {State} act.start
