@@ -22,6 +22,8 @@ def test_the_circuit_lights_what_the_section_is_about(visit, served):
     page.get_by_text("a virtual head.").and_(page.locator(".course-circuit li")).wait_for()
     second = lit.evaluate_all("parts => parts.map(part => part.dataset.part)")
     assert "k1" in first and "k1" not in second and {"v0", "v1"} <= set(second)
+    go_to(page, "exercises")
+    page.locator(".course-circuit").wait_for(state="hidden")
     go_to(page, "does-the-measure-mean-anything")
     page.get_by_role("link", name="Cut it in the lab").click()
     page.locator("button[aria-pressed=true]", has_text="Cut this path").wait_for()

@@ -15,12 +15,14 @@
           part.dataset.part.split(" ").some((name) => lit.has(name)),
         );
     };
-    const begun = ({ dataset }) =>
-      document.getElementById(dataset.section)?.getBoundingClientRect().top < innerHeight * 0.4;
+    const begun = (id) => document.getElementById(id)?.getBoundingClientRect().top < innerHeight * 0.4;
     let waiting = 0;
     const follow = () => {
       cancelAnimationFrame(waiting);
-      waiting = requestAnimationFrame(() => light(states.findLast(begun) ?? states[0]));
+      waiting = requestAnimationFrame(() => {
+        light(states.findLast(({ dataset }) => begun(dataset.section)) ?? states[0]);
+        circuit.classList.toggle("course-over", begun("exercises") ?? false); // they are about more than one section
+      });
     };
     addEventListener("scroll", follow, { passive: true });
     addEventListener("resize", follow);
