@@ -28,8 +28,8 @@ def playground(draw: Callable, **controls) -> None:
     if somebody_watches():
         _show_controls(draw, chosen)
     else:
-        draw(**defaults)
         _say_how_to_run(defaults)
+        draw(**defaults)
 
 
 def somebody_watches() -> bool:
@@ -63,8 +63,8 @@ def _say_how_to_run(defaults: dict) -> None:
     names = ", ".join(f"<em>{name.replace('_', ' ')}</em>" for name in defaults)
     display(
         HTML(
-            f'<p class="course-playground">In a running notebook (<code>make lab</code>) this picture has controls: '
-            f"{names}. What you choose is computed anew by the model.</p>"
+            f'<p class="course-playground">A still. In a running notebook (<code>make lab</code>) it has controls: '
+            f'{names}. Without Python, <a href="induction_lab.html">the lab</a> takes your own text.</p>'
         )
     )
 

@@ -77,7 +77,7 @@ def test_a_notebook_that_is_run_without_anybody_has_no_controls():
     """A program that runs notebooks, `jupyter execute` for one, may stall at them: it says so by asking nobody."""
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])
     NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
-    printed, said = notebook.cells[0].outputs
+    said, printed = notebook.cells[0].outputs
     assert printed.text == "so: nana\n" and "make lab" in said.data["text/html"]
     assert "widgets" not in notebook.metadata, "no state of widgets: none was made"
 

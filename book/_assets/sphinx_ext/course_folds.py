@@ -1,6 +1,7 @@
 """What is folded on a page, and what a fold is called (loaded by `_config.yml`). A notebook is whole.
 
-1. A folded cell that shows nothing only prepares: its code stands in the fold of the next cell, before that one's own.
+1. A folded cell that shows nothing stands in the fold of the next cell, which it prepares, before that one's own code;
+   where none follows, in the fold of the cell before, which it checks.
 2. A fold says what is in it: code, numbers with their code, a solution.
 3. An exercise of a chapter is folded below its title, its difficulty and the beginning of its task. A link to it opens
    it, and so does paper (course.js).
@@ -24,6 +25,17 @@ def fold_of(cell) -> HideCodeCellNode | None:
     return cell[0] if folded and "tag_claims" not in cell["classes"] else None
 
 
+def beside(cell, step: int) -> HideCodeCellNode | None:
+    """The fold of the next cell or the one before, past cells of claims; a prediction and a solution keep theirs."""
+    siblings = cell.parent.children
+    at = siblings.index(cell) + step
+    while 0 <= at < len(siblings) and "tag_claims" in siblings[at].get("classes", ()):
+        at += step
+    near = siblings[at] if 0 <= at < len(siblings) else None
+    into = fold_of(near)
+    return into if into and "tag_solution" not in near["classes"] and "= predict(" not in into.astext() else None
+
+
 def fold_cells(doctree) -> None:
     for cell in reversed(list(doctree.findall(nodes.container))):
         if (fold := fold_of(cell)) is None:
@@ -33,10 +45,12 @@ def fold_cells(doctree) -> None:
         elif any(part.get("nb_element") == "cell_code_output" for part in cell.findall(nodes.container)):
             called = NUMBERS if cell["hide_mode"] == "all" else None
         else:
-            called, after = SET_UP, cell.next_node(siblings=True, descend=False)
-            into = fold_of(after)
-            if into and "tag_solution" not in after["classes"] and "= predict(" not in into.astext():
+            called = SET_UP
+            if into := beside(cell, 1):
                 into.insert(0, fold.children)
+            elif into := beside(cell, -1):
+                into += fold.children
+            if into:
                 cell.parent.remove(cell)
         if called:
             fold["prompt_show"], fold["prompt_hide"] = called
