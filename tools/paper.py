@@ -38,7 +38,7 @@ STYLE = """
 .copybtn, .headerlink, .ex-controls { display: none !important; }
 pre { white-space: pre-wrap !important; overflow-wrap: anywhere; }
 .bd-main .bd-content table { break-inside: auto; }
-figure, img, tr, details, .admonition, .cell_input, .course-explorable { break-inside: avoid; }
+figure, img, tr, details, .admonition, .cell_input { break-inside: avoid; }
 h1, h2, h3 { break-after: avoid; }
 .course-explorable:not([data-figure="quiz"])[data-state="ready"] > .ex-figure { display: block; }
 .course-explorable:not([data-figure="quiz"])[data-state="ready"] > .ex-baseline { display: none; }

@@ -194,6 +194,9 @@ def test_what_only_prepares_stands_in_the_fold_of_what_it_prepares(visit, served
     page.emulate_media(media="print")
     assert numbers.locator(".cell_output").is_visible() and not numbers.locator(".cell_input").last.is_visible()
     assert page.locator(".tag_solution .cell_input:visible").count() == 0
+    rows = page.locator("[data-figure=attention] .ex-baseline tbody tr:visible")
+    assert 0 < rows.count() <= 15 and all("head" in kind for kind in rows.locator("td:first-of-type").all_inner_texts())
+    assert page.locator("[data-figure=quiz] .ex-baseline details:not([open])").count() == 0, "why an answer is right"
 
 
 def test_an_exercise_is_folded_until_it_is_opened_linked_to_or_printed(visit, served):

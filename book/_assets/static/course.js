@@ -54,8 +54,8 @@
   window.addEventListener("hashchange", openTarget);
   openTarget();
   window.addEventListener("beforeprint", () => {
-    for (const part of document.querySelectorAll(".course-more, .tag_hide-cell:not(.tag_solution) > .hide"))
-      part.open = true;
+    const parts = ".course-more, .ex-baseline details, .tag_hide-cell:not(.tag_solution) > .hide";
+    for (const part of document.querySelectorAll(parts)) part.open = true;
   });
 
   // A head that the text names is lit in the nearest picture that names it, while it is pointed at or has the focus.
