@@ -13,7 +13,7 @@ from course_utils.errors import CourseError
 from course_utils.figures import host, induction_at_work_figure
 from course_utils.figures.host import code, packed, table
 
-STILL = ("__init__", "host", "shaded")  # what needs no script
+STILL = ("__init__", "host", "shaded", "token_rows")  # what needs no script
 FIGURES = sorted(path.stem for path in figures.HERE.glob("*.py") if path.stem not in STILL)
 STEP = {"at": 1, "look": [[0, 0.5]], "carried": [], "copied": "a", "right": True, "caption": "One."}
 
