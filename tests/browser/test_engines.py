@@ -59,7 +59,8 @@ def test_a_row_is_one_stop(engine, site):
     at = "document.activeElement.closest('.ex-row')?.getAttribute('aria-label') ?? document.activeElement.className"
     for name in ("book/06_composition.html", "book/07_induction_heads.html", "book/05_eigenvalue_analysis.html"):
         engine.open(f"{site.as_uri()}/{name}")
-        rows = "[...document.querySelectorAll('.course-explorable .ex-row')].filter(row => row.checkVisibility() && !row.closest('[inert]'))"
+        rows = "[...document.querySelectorAll('.course-explorable .ex-row')]"
+        rows += ".filter(row => row.checkVisibility() && !row.closest('[inert]'))"  # a veiled result has no stops
         for i, label in enumerate(engine.evaluate(f"{rows}.map(row => row.getAttribute('aria-label'))")):
             engine.evaluate(f"{rows}[{i}].querySelector('[tabindex=\"0\"]').focus()")
             assert engine.evaluate(at) == label
