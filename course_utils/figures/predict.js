@@ -23,6 +23,10 @@ import { announcer, begin, draw, make, row, slider, unseen, words } from "./kit.
 
 const EVENT = "course-predict"; // { key, state }
 const POINTS = 9; // of a drawn curve
+// Of cells those that only print, and those that show nothing; and what is text.
+const WORDS = ".cell:not(:has(> .cell_input, .cell_output :is(img, table, .course-drawn, [data-figure])))";
+const NOTHING = ".cell:not(:has(.cell_output)), .tag_claims";
+const TEXT = "p, ul, ol, .math, .pst-scrollable-table-container";
 const [WIDE, HIGH, LEFT, FOOT, TOP] = [360, 220, 44, 24, 26]; // a chart and its margins
 
 /** @param {number} x */
@@ -342,14 +346,17 @@ function ask(model, el, page) {
   return listen(key, paint);
 }
 
-/** What stands right below a result and says it again: the text up to the next cell, box or heading.
- * @param {Element | null | undefined} cell @returns {Element[]} */
-function textBelow(cell) {
+/** What stands below a result and says it again: text and what folded cells print, up to the next open cell, picture, box
+ * or heading. @param {Element | null | undefined} cell @returns {Element[]} */
+function saidBelow(cell) {
+  /** @type {Element[]} */
   const found = [];
-  let next = cell?.nextElementSibling;
-  while (next?.matches(".cell:not(:has(.cell_output)), .tag_claims")) next = next.nextElementSibling;
-  for (; next?.matches("p, ul, ol, .math, .pst-scrollable-table-container"); next = next.nextElementSibling)
-    found.push(next);
+  for (
+    let next = cell?.nextElementSibling;
+    next?.matches(`${NOTHING}, ${WORDS}, ${TEXT}`);
+    next = next.nextElementSibling
+  )
+    found.push(...(next.matches(".cell") ? next.querySelectorAll(".cell_output") : [next]));
   return found;
 }
 
@@ -366,7 +373,8 @@ function answer(model, el, page) {
   frame.classList.add("ex-predict");
   frame.dataset.reveals = key;
   frame.tabIndex = -1;
-  const output = page ? /** @type {HTMLElement | null} */ (frame.closest(".cell_output")) : null;
+  // On a page without cells the output is a div of its author, whose class is written with a hyphen.
+  const output = page ? /** @type {HTMLElement | null} */ (frame.closest(".cell_output, .cell-output")) : null;
   const veil = make(
     "div",
     { class: "ex-veil", role: "group", "aria-label": "Veiled result" },
@@ -380,7 +388,7 @@ function answer(model, el, page) {
   const shut = () => {
     const closed = output?.dataset.veil === "closed";
     for (const each of output?.children ?? []) if (each !== veil) each.toggleAttribute("inert", closed);
-    for (const each of textBelow(output?.closest(".cell"))) {
+    for (const each of saidBelow(output?.closest(".cell"))) {
       each.toggleAttribute("inert", closed);
       each.classList.toggle("ex-below-veil", closed);
     }

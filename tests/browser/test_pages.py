@@ -7,7 +7,7 @@ import pytest
 from any_figure import NARROW, TELEPHONE, fits
 from visits import serve, watch_shifts
 
-from tools import notebooks
+from tools import notebooks, paper
 
 BOOK = [path.relative_to(notebooks.ROOT).with_suffix(".html").as_posix() for path in notebooks.pages()]
 PAGES = [*BOOK, "search.html", "genindex.html"]
@@ -78,6 +78,8 @@ def test_page_from_a_server(visit, served, name):
     assert visited.contrasts() == [], "in the dark"
     for width in (NARROW, TELEPHONE):
         assert fits(page, width), width
+    columns = "all => all.filter(pre => pre.clientHeight > 1 && getComputedStyle(pre).whiteSpace !== 'pre').length"
+    assert page.locator("pre.course-columns").evaluate_all(columns) == 0, "printed columns are not broken"
     page.wait_for_timeout(300)  # the same
     assert (visited.violations(colours=False) if name == FIRST else visited.sizes()) == [], "telephone"
     assert page.locator(".course-explorable:not([data-state=ready])").count() == 0
@@ -193,10 +195,15 @@ def test_what_only_prepares_stands_in_the_fold_of_what_it_prepares(visit, served
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     page.emulate_media(media="print")
     assert numbers.locator(".cell_output").is_visible() and not numbers.locator(".cell_input").last.is_visible()
-    assert page.locator(".tag_solution .cell_input:visible").count() == 0
+    fades = numbers.locator(".cell_output").evaluate("output => getComputedStyle(output).animationName")
+    assert fades == "none", "what is opened for paper would be printed while it can't be seen yet"
+    assert page.locator(":is(.tag_solution .cell_input, .tag_check, .sd-dropdown:not([open])):visible").count() == 0
     rows = page.locator("[data-figure=attention] .ex-baseline tbody tr:visible")
     assert 0 < rows.count() <= 15 and all("head" in kind for kind in rows.locator("td:first-of-type").all_inner_texts())
     assert page.locator("[data-figure=quiz] .ex-baseline details:not([open])").count() == 0, "why an answer is right"
+    page.add_style_tag(content=paper.STYLE)
+    assert page.locator("[data-reveals]:visible").count() >= 3, "the book's PDF has the figures themselves"
+    assert page.locator("[data-asks] :is(.ex-grid, .ex-said):visible, .ex-frame button:visible").count() == 0
 
 
 def test_an_exercise_is_folded_until_it_is_opened_linked_to_or_printed(visit, served):

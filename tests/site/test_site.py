@@ -66,6 +66,14 @@ def test_every_picture_is_told_in_words(site):
     assert site_scan.poor_alt_texts(site) == []
 
 
+def test_figures_that_answer_are_numbered(site):
+    for path, soup in site_scan.pages(site):
+        titles = soup.select(".ex-frame b")
+        chapter = path.stem[:2].isdigit() and path.parent == site / "book"
+        numbers = [f"{int(path.stem[:2])}.{i}" for i in range(1, 1 + len(titles))] if chapter else [None] * len(titles)
+        assert [title.get("data-number") for title in titles] == numbers, path
+
+
 def test_no_error_was_left_on_a_page(site):
     assert site_scan.leftover_errors(site) == []
 

@@ -160,7 +160,7 @@ CODE_CHOICE = """
 <button type="button" data-code="all" aria-pressed="false">all</button>
 <button type="button" data-code="none" aria-pressed="false">none</button></div>
 """
-FRAME = '<div class="ex-frame"'
+FRAME = '<div class="ex-frame"><p><b'
 # From a server the typefaces of the first screen are asked for at once, so that little is drawn in others before them.
 # From the disk they are there at once, and a browser would refuse to be asked so.
 ASK_FOR_FONTS = """<script>

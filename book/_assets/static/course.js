@@ -54,7 +54,7 @@
   window.addEventListener("hashchange", openTarget);
   openTarget();
   window.addEventListener("beforeprint", () => {
-    const parts = ".course-more, .ex-baseline details, .tag_hide-cell:not(.tag_solution) > .hide";
+    const parts = ".course-more, .sd-dropdown, .ex-baseline details, .tag_hide-cell:not(.tag_solution) > .hide";
     for (const part of document.querySelectorAll(parts)) part.open = true;
   });
 
@@ -138,12 +138,18 @@
   // What scrolls sideways must be reachable by keyboard; what does not must not be a stop on the way.
   const WIDE =
     "mjx-container[display], .bd-article table, .bd-article pre, div.math, .cell_output > .output, .course-drawn";
+  // Printed lines with numbers one below the other are a table: it is not broken.
+  for (const pre of document.querySelectorAll(".bd-article .cell_output pre")) {
+    const rows = pre.textContent.split("\n").filter((line) => /\d\S? {2,}\S?\d/.test(line));
+    pre.classList.toggle("course-columns", rows.length > 1);
+  }
   const markWide = () => {
     asCards();
     for (const element of document.querySelectorAll(WIDE)) {
       const scrolls =
         element.scrollWidth > element.clientWidth + 1 &&
         ["auto", "scroll"].includes(getComputedStyle(element).overflowX);
+      element.classList.toggle("course-scrolls", scrolls);
       if (scrolls) element.tabIndex = 0;
       else if (element.tabIndex === 0) element.removeAttribute("tabindex");
     }
