@@ -18,7 +18,8 @@ export function render({ model, el }) {
   const steps = model.get("steps");
   const [previous, induction] = model.get("heads");
   const [mean, without] = model.get("mean");
-  let [at, guess, off] = [0, -1, 0];
+  // It opens with the first word found: both arcs are seen before anything is touched.
+  let [at, guess, off] = [1, -1, 0];
 
   const boxes = [...words, ...words].map((word) => make("li", {}, code(word)));
   const svg = draw("svg", { "aria-hidden": "true" });
@@ -103,7 +104,7 @@ export function render({ model, el }) {
   };
 
   const paint = () => {
-    const { right, shares, look, back } = steps[at];
+    const { right, shares } = steps[at];
     const n = words.length;
     const answered = guess >= 0;
     for (const [i, box] of boxes.entries()) {
@@ -120,9 +121,11 @@ export function render({ model, el }) {
     buttons[right].toggleAttribute("data-right", answered);
     next.setAttribute("aria-disabled", String(!answered));
     svg.replaceChildren();
-    if (!answered) return;
-    if (!off) arc(at + 1, at, "ex-previous", back);
-    if (look[off] > 0.05) arc(n + at, at + 1, "ex-induction", look[off]);
+    const found = answered ? at : at - 1; // what was found last stays
+    if (found < 0) return;
+    const { look, back } = steps[found];
+    if (!off) arc(found + 1, found, "ex-previous", back);
+    if (look[off] > 0.05) arc(n + found, found + 1, "ex-induction", look[off]);
   };
 
   const frame = begin(
