@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
+from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -17,8 +18,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def main(arguments: list[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
-    if given[:1] == ["doctor"] and machine.stops(found := machine.look()):  # what is below needs what is missing
-        machine.tell(found)
+    if machine.stops(found := machine.look()):  # what is below needs what is missing
+        with redirect_stdout(sys.stdout if given[:1] == ["doctor"] else sys.stderr):
+            machine.tell(found)
         return 1
     parser = argparse.ArgumentParser(prog="python -m course_utils", description="Commands of the course.")
     commands = parser.add_subparsers(dest="command", required=True)

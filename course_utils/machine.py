@@ -42,7 +42,9 @@ def look() -> list[Finding]:
     found.append(Finding(bits == 64, f"Python of {bits} bits", "install the 64-bit Python: PyTorch has no other build"))
     lacking = missing()
     says = f"Not installed: {', '.join(lacking)}" if lacking else "All packages are there"
-    found.append(Finding(not lacking, says, f"run `{sys.executable} -m pip install -r {_requirements()}`"))
+    pip = f"run `{sys.executable} -m pip install -r {_requirements()}`"
+    ready = all(finding.good for finding in found)  # this Python is the one to install into
+    found.append(Finding(not lacking, says, pip if ready else "install them with the Python that you choose"))
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
         remedy = "a chapter takes up to 1.6 GB, beside the browser: read the site, or use another machine"

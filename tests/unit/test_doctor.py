@@ -28,13 +28,15 @@ def test_the_readme_asks_for_what_the_doctor_does(root):
     assert f"{doctor.MEMORY_GB:.0f} GB of free memory" in words
 
 
-def test_where_nothing_is_installed_it_says_what_is_missing_and_the_one_command(tmp_path, root):
-    """In a bare Python: no site-packages, and nothing of the caller's."""
+@pytest.mark.parametrize("words", ["doctor", "grade handed_in --csv", "train one-layer", "--help", ""])
+def test_where_nothing_is_installed_it_says_what_is_missing_and_the_one_command(words, tmp_path, root):
+    """In a bare Python: no site-packages, and nothing of the caller's. A table that is written to a file stays empty."""
     command = [sys.executable, "-S", "-E", "-c", "import sys; sys.path.insert(0, sys.argv.pop(1)); "
                "import runpy; runpy.run_module('course_utils', run_name='__main__', alter_sys=True)"]  # fmt: skip
-    done = subprocess.run([*command, str(root), "doctor"], cwd=tmp_path, capture_output=True, text=True, env={})
-    assert done.returncode == 1 and done.stderr == "" and "Not installed: torch, numpy" in done.stdout
-    assert done.stdout.count("✗") == 2 and f"-m pip install -r {root}/requirements.txt`" in done.stdout
+    done = subprocess.run([*command, str(root), *words.split()], cwd=tmp_path, capture_output=True, text=True, env={})
+    said, nothing = (done.stdout, done.stderr) if words == "doctor" else (done.stderr, done.stdout)
+    assert done.returncode == 1 and nothing == "" and "Not installed: torch, numpy" in said
+    assert said.count("✗") == 2 and f"-m pip install -r {root}/requirements.txt`" in said
 
 
 def test_an_old_or_small_python_is_told(monkeypatch):
@@ -43,6 +45,8 @@ def test_an_old_or_small_python_is_told(monkeypatch):
     found = machine.look()
     assert machine.stops(found) and [finding.good for finding in found[:3]] == [False, False, True]
     assert "64-bit" in found[1].remedy
+    monkeypatch.setattr(machine, "missing", lambda: ["torch"])
+    assert "-m pip" not in machine.look()[2].remedy  # it would install into the Python that is too old
 
 
 def test_what_it_looks_for_is_what_the_package_asks_for(root):
