@@ -160,6 +160,16 @@ def require_shape(got, want: tuple, what: str, hint: str) -> None:
     require(shape == want, f"{what} has shape {list(shape)}, expected {list(want)}. {hint}")
 
 
+def second_half(answer: Callable, name: str, said: str, *given):
+    """What the second function of an exercise returns; the first is right by now, and `said` says so."""
+    try:
+        got = answer(*given)
+    except NotImplementedError:
+        raise Wrong(f"{said} That half is right. Now `{name}`, on trained models.") from None
+    require_given(got, f"What {name} returns")
+    return got
+
+
 def normal(shape: tuple[int, ...], seed: int) -> Tensor:
     """Numbers that every run draws alike, in 64 bits."""
     return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))

@@ -8,9 +8,11 @@ import itertools
 import math
 
 import torch
+import torch.nn.functional as F
 
 from course_utils.checkpoints import load_model
 from course_utils.checks.base import (
+    Wrong,
     close,
     disguised,
     drawn_tokens,
@@ -18,11 +20,14 @@ from course_utils.checks.base import (
     name_mistake,
     normal,
     numbers,
+    one_number,
     require,
     require_close,
     require_given,
     require_shape,
+    second_half,
     small_model,
+    whole_number,
 )
 from course_utils.circuits import ov_circuit, qk_circuit, random_heads
 from course_utils.config import ModelConfig
@@ -124,7 +129,7 @@ def _own(tables, tokens, k: int) -> torch.Tensor:
 
 
 @exercise("Exercise 4.3")
-def frozen_matrix(answer) -> str:
+def frozen_matrix(answer, borrower) -> str:
     model, tokens = small_model(SMALL, 6), drawn_tokens(SMALL.d_vocab, (1, 7), 7)
     logits, cache = model.run_with_cache(tokens)
     A, V, P = cache.pattern[0, 0], SMALL.d_vocab, tokens.shape[1]
@@ -157,7 +162,73 @@ def frozen_matrix(answer) -> str:
     require_close(torch.einsum("kv,qkvw->qw", t, got), logits[0], "A logit of the text", 1e-6,
                   "Each block is a sum over paths: a weight times a table.")  # fmt: skip
     require_close(got, moved + here, "The matrix", 1e-6, "The text's own logits are right: look at the other entries.")
-    return "One matrix, and the whole model but for its patterns."
+    said = "One matrix, and the whole model but for its patterns."
+    for seed in (5, 4, 32):
+        small = small_model(SMALL, seed, W_O=4, W_Q=4)
+        _judge_borrower(borrower, said, small, drawn_tokens(SMALL.d_vocab, (2, 8), seed), "a small model", 1e-5)
+    trained = load_model("one-layer", "cpu")
+    texts = windows(load_text("validation"), 128)[[40, 1500]]
+    for model, which in ((trained, "the trained model"), (disguised(trained, 9)[0], "a model of ours")):
+        _judge_borrower(borrower, said, model, texts, which, 1e-3)
+    head, borrowed, cut = _borrower(_rises_held(trained, texts))
+    return (
+        f"{said} In the trained model head {head} can borrow its pattern from another text ({borrowed:+.2f} nats), and "
+        f"with none the loss rises by {cut:.2f}."
+    )
+
+
+def _rises_held(model, tokens, skip: int = 1) -> torch.Tensor:
+    """[head, 2] the rise of the loss with a head's pattern on the other text, and with none; the others' as they are.
+
+    The last row: all heads at once.
+    """
+    pattern, x = model.run_with_cache(tokens)[1].pattern[0], model.W_E[tokens]
+
+    def written(pattern):
+        return torch.einsum("bhqk,bkm,hmd,hdn->hbqn", pattern, x, model.W_V[0], model.W_O[0])
+
+    def loss(stream) -> float:
+        logits = stream[:, skip:-1] @ model.W_U
+        return F.cross_entropy(logits.flatten(0, 1), tokens[:, skip + 1 :].flatten()).item()
+
+    own, other = written(pattern), written(pattern.flip(0))
+    whole = x + own.sum(dim=0)
+    heads = [(whole - a + b, whole - a) for a, b in zip(own, other, strict=True)]
+    rises = [[loss(stream) - loss(whole) for stream in pair] for pair in (*heads, (x + other.sum(dim=0), x))]
+    return torch.tensor(rises, dtype=torch.float64)
+
+
+def _borrower(rises: torch.Tensor) -> tuple[int, float, float]:
+    head = int((rises[:-1, 1] - rises[:-1, 0]).argmax())
+    return head, *rises[head].tolist()
+
+
+def _judge_borrower(answer, said: str, model, tokens, which: str, tolerance: float) -> None:
+    got = second_half(answer, "borrower", said, model, tokens.clone())
+    three = isinstance(got, tuple | list) and len(got) == 3
+    require(three, f"borrower returns {got!r}, expected a head and two rises of the loss.")
+    found = whole_number(got[0], "The head")
+    pair = torch.tensor([one_number(x, "A rise") for x in got[1:]], dtype=torch.float64)
+    rises = _rises_held(model, tokens)
+    head, told = _borrower(rises)[0], f"On {which} you say head {found}, {pair[0]:+.4g} and {pair[1]:+.4g} nats"
+    require(0 <= found < model.cfg.n_heads, f"{told}: its heads count from 0 to {model.cfg.n_heads - 1}.")
+    slips = {
+        "All heads are changed at once: one at a time, with the others' patterns as they are.": rises[-1],
+        "The two are swapped: the borrowed pattern comes first.": rises[found].flip(0),
+        "The sign is the other way round: count a rise of the loss up.": -rises[found],
+        "The prediction at position 0 counts for you: leave it out.": _rises_held(model, tokens, skip=0)[found],
+    }
+    for words, wrong in slips.items():
+        near = close(pair, wrong, tolerance) and not close(pair, rises[found], tolerance)
+        require(not near, f"{told}. {words}")
+    if found != head:
+        least = found == int(rises[:-1, 0].argmin())
+        why = "It may borrow, but is it needed?" if least else "Another has more between the two."
+        raise Wrong(f"{told}. {why} Take the head for which the second rise exceeds the first most.")
+    require_close(pair[0], rises[head, 0], f"On {which}, the rise for head {head} with a borrowed pattern", tolerance,
+                  "Exchange this head's patterns between the two texts; the texts stay where they are.")  # fmt: skip
+    require_close(pair[1], rises[head, 1], f"On {which}, the rise for head {head} with none", tolerance,
+                  "Its pattern is zero everywhere.")  # fmt: skip
 
 
 @exercise("Exercise 4.4")
@@ -219,7 +290,7 @@ def _spread(terms: torch.Tensor, seen: torch.Tensor, root: bool = True, correcti
 
 
 @exercise("Exercise 4.5")
-def trigram_value(answer) -> str:
+def trigram_value(answer, strongest) -> str:
     model, head, root = small_model(SMALL, 10), 2, SMALL.d_head**0.5
     E = model.W_E.double()
     raw_qk = torch.einsum("bm,md,nd,an->ba", E, model.W_Q[0, head], model.W_K[0, head], E)
@@ -258,7 +329,67 @@ def trigram_value(answer) -> str:
     first = int((got - want).abs().nan_to_num(torch.inf).argmax())
     where = "source {}, destination {}, out {}".format(*triples[first])
     require_close(got[first], want[first], f"The value for {where}", 1e-6, "Score times logit, both centred.")
-    return f"{int((want > 0).sum())} of {len(triples)} triples have a value above 0."
+    said = f"{int((want > 0).sum())} of {len(triples)} triples have a value above 0."
+    for seed, sources in ((10, [1, 4, 6, 9]), (12, [10, 3, 8, 5]), (17, [7, 2, 9])):
+        _judge_strongest(strongest, said, small_model(SMALL, seed), sources, 3, 2, "a small model")
+    trained, one = load_model("one-layer", "cpu"), load_tokenizer().one
+    sources = [one(word) for word in PYTHON]
+    hidden, _ = disguised(trained, 12)
+    for destination, out in ((" in", " range"), (" =", " await"), (")", " as"), ("(", "self")):
+        for model, which in ((trained, "the trained model"), (hidden, "a model of ours")):
+            _judge_strongest(strongest, said, model, sources, one(destination), one(out), which)
+    look, rise = _halves(trained, sources, one(" in"), one(" range"))
+    value, (head, place) = _largest(look.clamp(min=0) * rise.clamp(min=0))
+    chance = _halves(random_heads(trained), sources, one(" in"), one(" range"))
+    random, _ = _largest(chance[0].clamp(min=0) * chance[1].clamp(min=0))
+    return (
+        f"{said} In the trained model {PYTHON[place].replace(' ', '·')} … ·in → ·range is the work of head {head}, "
+        f"value {value:.1f}; random heads reach {random:.1f}."
+    )
+
+
+PYTHON = (" def", " if", " import", " try", " with", " for", " async", " class", " return", " while", " yield")
+
+
+def _halves(model, sources: list[int], destination: int, out: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """[head, source]: the score, centred over all sources, and the logit, centred over all outputs."""
+    q = model.W_E[destination] @ model.W_Q[0]
+    scores = torch.einsum("hd,hmd,am->ha", q, model.W_K[0], model.W_E - model.W_E.mean(dim=0)) / model.cfg.d_head**0.5
+    target = model.W_U[:, out] - model.W_U.mean(dim=1)
+    return scores[:, sources], torch.einsum("am,hmd,hdn,n->ha", model.W_E[sources], model.W_V[0], model.W_O[0], target)
+
+
+def _largest(table: torch.Tensor) -> tuple[float, tuple[int, int]]:
+    """The largest entry, and where it is: head, place of the source."""
+    return table.max().item(), divmod(int(table.argmax()), table.shape[1])
+
+
+def _judge_strongest(answer, said: str, model, sources: list[int], destination: int, out: int, which: str) -> None:
+    got = second_half(answer, "strongest", said, model, list(sources), destination, out)
+    three = isinstance(got, tuple | list) and len(got) == 3
+    require(three, f"strongest returns {got!r}, expected a head, a source and the value.")
+    found, value = tuple(whole_number(x, "A head or a source") for x in got[:2]), one_number(got[2], "The value")
+    look, rise = _halves(model, sources, destination, out)
+    best, (head, place) = _largest(look.clamp(min=0) * rise.clamp(min=0))
+    right, told = (head, sources[place]), f"On {which} you find head {found[0]}, source {found[1]}, value {value:.4g}"
+    if found == right:
+        require_close(value, best, f"On {which} the value of head {head}, source {sources[place]},", 1e-3 * best,
+                      "It is what your first function returns.")  # fmt: skip
+        return
+    slips = {
+        "Return the source itself, a token's id, and not its place in the list.": (head, place),
+        "The head comes first.": right[::-1],
+    }
+    of_tables = {
+        "That is the largest product, but both its factors are negative.": look * rise,
+        "That is where the look is largest; what does the look raise?": look,
+        "That is where the output rises most; is it looked at?": rise,
+    }
+    slips |= {words: (h, sources[at]) for words, (_, (h, at)) in zip(of_tables, map(_largest, of_tables.values()),
+                                                                     strict=True)}  # fmt: skip
+    for words, wrong in slips.items():
+        require(found != wrong, f"{told}. {words}")
+    raise Wrong(f"{told}; another pair has {best:.4g}. Go through all {model.cfg.n_heads} heads and all the sources.")
 
 
 @exercise("Exercise 4.6")

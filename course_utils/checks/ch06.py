@@ -27,6 +27,7 @@ from course_utils.checks.base import (
     require_close,
     require_given,
     require_shape,
+    second_half,
     small_model,
     whole_number,
 )
@@ -69,7 +70,7 @@ def virtual_head(answer, two_back) -> str:
     require_close(sums, torch.ones(pos), "The sum of a row of the pattern", EXACT, "It is a pattern: scale nothing.")
     said = "Patterns with patterns, matrices with matrices."
     for model, tokens, which in _models():
-        got = _second(two_back, "two_back", said, model, tokens)
+        got = second_half(two_back, "two_back", said, model, tokens)
         pair, mean = _pair(got, "two_back", "(earlier, later), mean")
         pair = _pair(pair, "two_back", "(earlier, later), mean")
         found, mean = tuple(whole_number(head, "A head of the pair") for head in pair), one_number(mean, "The mean")
@@ -251,7 +252,7 @@ def score_table(answer, who_is_read) -> str:
     said = f"The {size} × {size} terms sum to the score."
     for model, tokens, which in _models():
         for later, query, key in ((0, 17, 6), (1, 20, 9)) if model.cfg.n_ctx > 9 else ((1, 5, 2), (0, 6, 1)):
-            got = _second(who_is_read, "who_is_read", said, model, tokens[:1], later, query, key)
+            got = second_half(who_is_read, "who_is_read", said, model, tokens[:1], later, query, key)
             found, share = _pair(got, "who_is_read", "a head and a share")
             found, share = whole_number(found, "The head"), one_number(share, "The share")
             _require_read(found, share, _shares_of_a_look(model, tokens[:1], later, query, key), which)
@@ -356,7 +357,7 @@ def pattern_with_cut(answer, spared_least) -> str:
     said = "One reading changed, and nothing else."
     for model, tokens, which in _models():
         for later in (1, 0):
-            got = _second(spared_least, "spared_least", said, model, tokens, later)
+            got = second_half(spared_least, "spared_least", said, model, tokens, later)
             path, nats = _pair(got, "spared_least", "(earlier, side) and nats")
             path = _pair(path, "spared_least", "(earlier, side) and nats")
             require(
@@ -501,16 +502,6 @@ def _models() -> list[tuple[AttentionOnlyTransformer, torch.Tensor, str]]:
         (trained, tokens, "the trained model, with random tokens that come twice,"),
         (disguised(trained, 23)[0], tokens, "a model of ours, with random tokens that come twice,"),
     ]
-
-
-def _second(answer, name: str, said: str, *given):
-    """What the second function of an exercise returns; the first is right by now."""
-    try:
-        got = answer(*given)
-    except NotImplementedError:
-        raise Wrong(f"{said} That half is right. Now `{name}`, on trained models.") from None
-    require_given(got, f"What {name} returns")
-    return got
 
 
 def _pair(got, name: str, what: str):

@@ -9,6 +9,7 @@ from checker_checks import checkers_of
 
 from course_utils.checkpoints import load_model
 from course_utils.checks import ch04
+from course_utils.circuits import frozen as frozen_run
 from course_utils.circuits import ov_circuit, qk_circuit
 
 # --- 4.1 ---
@@ -67,6 +68,35 @@ def frozen(model, pattern, direct="diagonal", heads=True, placed=False):
     return M
 
 
+def rises_held(model, tokens, skip=1, flip=True, all_heads=False):
+    """Of each head, the rise of the loss with the other text's pattern and with none."""
+    pattern, x = model.run_with_cache(tokens)[1].pattern, model.W_E[tokens]
+
+    def loss(held):
+        logits = (frozen_run(model, x, held) @ model.W_U)[:, skip:-1]
+        return torch.nn.functional.cross_entropy(logits.flatten(0, 1), tokens[:, skip + 1 :].flatten()).item()
+
+    rises = []
+    for h in range(model.cfg.n_heads):
+        heads = slice(None) if all_heads else slice(h, h + 1)
+        borrowed, none = pattern.clone(), pattern.clone()
+        borrowed[0, :, heads] = pattern[0, :, heads].flip(0) if flip else pattern[0, :, heads].roll(1, dims=1)
+        none[0, :, heads] = 0
+        rises.append((loss(borrowed) - loss(pattern), loss(none) - loss(pattern)))
+    return rises
+
+
+def borrower(model, tokens, by=lambda borrowed, none: none - borrowed, **slips):
+    rises = rises_held(model, tokens, **slips)
+    head = max(range(len(rises)), key=lambda h: by(*rises[h]))
+    return head, *rises[head]
+
+
+def hard_coded(model, tokens):
+    """The trained model's head, with numbers that are measured."""
+    return borrower(model, tokens) if model.cfg.n_heads < 12 else (9, *rises_held(model, tokens)[9])
+
+
 # --- 4.4 ---
 
 
@@ -94,6 +124,32 @@ def value(model, head, a, b, c, qk_dim=1, ov_dim=1, scale=0.5, clamp=True):
     ov = ov if ov_dim is None else ov - ov.mean(dim=ov_dim, keepdim=True)
     look, rise = qk[b, a] / model.cfg.d_head**scale, ov[a, c]
     return look.clamp(min=0) * rise.clamp(min=0) if clamp else (look * rise).clamp(min=0)
+
+
+def strongest(model, sources, destination, out, both=lambda look, rise: look.clamp(min=0) * rise.clamp(min=0)):
+    """The head, the source and the value; or what a slip takes for them."""
+    heads = range(model.cfg.n_heads)
+    qk = [qk_circuit(model, 0, h, centred=True).take([destination], sources).AB[0] for h in heads]
+    ov = [ov_circuit(model, 0, h, centred=True).take(sources, [out]).AB[:, 0] for h in heads]
+    table = both(torch.stack(qk) / model.cfg.d_head**0.5, torch.stack(ov))
+    head, place = divmod(table.argmax().item(), len(sources))
+    return head, sources[place], table.max().item()
+
+
+def in_its_place(model, sources, destination, out):
+    head, source, value = strongest(model, sources, destination, out)
+    return head, sources.index(source), value
+
+
+def source_first(*given):
+    head, source, value = strongest(*given)
+    return source, head, value
+
+
+def of_the_trained_heads(model, sources, destination, out):
+    """What a reader would type who copies the trained model's heads."""
+    trained = load_model("one-layer", "cpu")
+    return strongest(trained if model.cfg.n_heads == 12 else model, sources, destination, out)
 
 
 # --- 4.6 ---
@@ -153,6 +209,27 @@ def nothing(*_):
     return None
 
 
+def stub(*_):
+    raise NotImplementedError
+
+
+def right_matrix(answer):
+    """The checker of exercise 3 on a right first half; the same for exercise 5."""
+    return ch04.frozen_matrix(frozen, answer)
+
+
+def right_value(answer):
+    return ch04.trigram_value(value, answer)
+
+
+SECOND = {ch04.frozen_matrix: borrower, ch04.trigram_value: strongest}
+
+
+def checked(checker, answer):
+    """The outcome, with a right second half where there is one."""
+    return checker(answer, SECOND[checker]) if checker in SECOND else checker(answer)
+
+
 MISTAKES = [
     (ch04.from_tables, lambda *given: outputs(*given, pattern=lambda row: row), "No softmax"),
     (ch04.from_tables, lambda *given: outputs(*given, pattern=lambda row: 0 * row + 1 / len(row)), "same weight"),
@@ -179,6 +256,21 @@ MISTAKES = [
     (ch04.frozen_matrix, lambda *given: frozen(*given).transpose(0, 1), "Query and key are swapped"),
     (ch04.frozen_matrix, lambda *given: frozen(*given).transpose(2, 3), "tables are transposed"),
     (ch04.frozen_matrix, lambda *given: frozen(*given)[0], "has shape [7, 11, 11]"),
+    (right_matrix, stub, "That half is right"),
+    (right_matrix, lambda *given: borrower(*given)[:2], "expected a head and two rises"),
+    (right_matrix, lambda *given: borrower(*given, by=lambda borrowed, none: -borrowed), "is it needed"),
+    (right_matrix, lambda *given: borrower(*given, by=lambda borrowed, none: borrowed), "Another has more between"),
+    (right_matrix, lambda *given: borrower(*given, by=lambda borrowed, none: none), "Another has more between"),
+    (right_matrix, lambda *given: (borrower(*given)[0], *borrower(*given)[:0:-1]), "The two are swapped"),
+    (right_matrix, lambda *given: (borrower(*given)[0], *(-x for x in borrower(*given)[1:])), "the other way round"),
+    (right_matrix, lambda *given: borrower(*given, skip=0), "position 0 counts"),
+    (right_matrix, lambda *given: borrower(*given, all_heads=True), "All heads are changed at once"),
+    (right_matrix, lambda *given: (*borrower(*given)[:2], 0.5), "with none"),
+    (right_matrix, lambda *given: borrower(*given, flip=False), "On a small model"),
+    (right_matrix, lambda *given: (9, 0.05, 1.1), "its heads count from 0 to 2"),
+    (right_matrix, lambda *given: (0, 0.05, 1.1), "On a small model"),
+    (right_matrix, hard_coded, "On a model of ours"),
+    (right_matrix, nothing, "What borrower returns is None"),
     (ch04.term_variation, lambda *given: varied(*given, scale=0), "√d_head is missing"),
     (ch04.term_variation, lambda *given: varied(*given, scale=1), "should be its square root"),
     (ch04.term_variation, lambda *given: varied(*given, order=(0, 2, 1, 3)), "query's side is named first"),
@@ -200,6 +292,18 @@ MISTAKES = [
     (ch04.trigram_value, lambda *given: value(*given, clamp=False), "product of two negative"),
     (ch04.trigram_value, lambda m, h, a, b, c: value(m, h, b, a, c), "Source and destination are swapped"),
     (ch04.trigram_value, nothing, "is None"),
+    (right_value, stub, "That half is right"),
+    (right_value, lambda *given: strongest(*given)[:2], "expected a head, a source and the value"),
+    (right_value, in_its_place, "not its place in the list"),
+    (right_value, source_first, "The head comes first"),
+    (right_value, lambda *given: strongest(*given, both=lambda look, rise: look * rise), "both its factors"),
+    (right_value, lambda *given: strongest(*given, both=lambda look, rise: look), "where the look is largest"),
+    (right_value, lambda *given: strongest(*given, both=lambda look, rise: rise), "where the output rises most"),
+    (right_value, lambda m, s, d, o: (0, s[0], value(m, 0, s[0], d, o).item()), "Go through all 3 heads"),
+    (right_value, lambda *given: (*strongest(*given)[:2], 1.0), "the value of head"),
+    (right_value, lambda m, s, d, o: strongest(m, s, o, d), "On a small model"),
+    (right_value, of_the_trained_heads, "On a model of ours"),
+    (right_value, nothing, "What strongest returns is None"),
     (ch04.find_bug, crossed, "never occurs: both"),
     (ch04.find_bug, real_square, "does occur, so it is no bug"),
     (ch04.find_bug, by_products_alone, "product of two negative"),
@@ -218,7 +322,7 @@ MISTAKES = [
 
 @pytest.mark.parametrize(("checker", "answer", "says"), MISTAKES, ids=[says[:40] for *_, says in MISTAKES])
 def test_a_mistake_is_told_what_is_wrong(checker, answer, says):
-    outcome = checker(answer)
+    outcome = checked(checker, answer)
     assert outcome.status == "failed" and says.lower() in outcome.message.lower(), outcome
 
 
@@ -232,6 +336,9 @@ RIGHT = [
     (ch04.term_variation, lambda *given: varied(*given).float()),
     (ch04.trigram_value, lambda *given: value(*given).item()),
     (ch04.trigram_value, lambda *given: value(*given)[None].float()),
+    (right_matrix, lambda *given: [torch.tensor(x) for x in borrower(*given)]),
+    (right_value, lambda *given: torch.tensor(strongest(*given)).tolist()),
+    (right_value, lambda *given: [torch.tensor(x) for x in strongest(*given)]),
     (ch04.find_bug, lambda *given: bugs(*given)[-1]),
     (ch04.find_bug, swapped_pair),
 ]
@@ -239,7 +346,7 @@ RIGHT = [
 
 @pytest.mark.parametrize(("checker", "answer"), RIGHT)
 def test_a_right_answer_of_another_kind_passes(checker, answer):
-    outcome = checker(answer)
+    outcome = checked(checker, answer)
     assert outcome.status == "passed", outcome
 
 
