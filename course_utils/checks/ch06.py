@@ -4,6 +4,8 @@ Each checker draws small random matrices or a small model (in 64-bit numbers), w
 compares. What is to be found in a trained model is looked for in the shipped one and in one in disguise.
 """
 
+import copy
+import functools
 import importlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -31,6 +33,7 @@ from course_utils.checks.base import (
     small_model,
     whole_number,
 )
+from course_utils.circuits import composition_scores, random_heads
 from course_utils.config import ModelConfig
 from course_utils.corpus import load_tokenizer
 from course_utils.interventions import pattern_without
@@ -158,7 +161,7 @@ def measure(answer) -> str:
 
 
 @exercise("Exercise 6.3", answer="random_baseline")
-def baseline(answer) -> str:
+def baseline(answer, keeps_apart) -> str:
     d_model, d_head, draws = 48, 4, 600
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -208,7 +211,88 @@ def baseline(answer) -> str:
     told = f"The means of 200 calls with draws = 4 have a spread of {spread:.4f}, expected about {expected:.4f}"
     require(spread > 0.01 * expected, f"{told}: all are the same. Draw new heads at every call.")
     require(abs(spread - expected) < 0.3 * expected, f"{told}: is the mean over `draws` pairs, and each drawn anew?")
-    return f"Mean {mean:.3f}, close to {root}; spread {sd:.4f}."
+    said = f"Mean {mean:.3f}, close to {root}; spread {sd:.4f}."
+    trained = load_model("two-layer", "cpu").requires_grad_(False)
+    for model, which in (
+        *((_apart(*plant), "a small model") for plant in ((1, 3, 0, "V"), (2, 0, 2, "Q"), (3, 2, 1, "K"))),
+        (trained, "the trained model"),
+        (disguised(trained, 31)[0], "a model of ours"),
+    ):
+        with torch.random.fork_rng():
+            torch.manual_seed(3)
+            got = second_half(keeps_apart, "keeps_apart", said, model)
+        found, spreads = _pair(got, "keeps_apart", "(earlier, later, kind) and a number")
+        _require_apart(_three(found), one_number(spreads, "The number of standard deviations"), model, which)
+    pair, least = _least(composition_scores(trained))
+    control = _least(composition_scores(_turned(trained)))[1]
+    cfg = trained.cfg
+    chance, spread = _random_fits(cfg.d_model, cfg.d_head, 400)
+    return (
+        f"{said} In the trained model {_named(pair)} is {(chance - least) / spread:.0f} spreads below chance; after a "
+        f"random turn the least is {(chance - control) / spread:.0f} below."
+    )
+
+
+def _least(scores: dict[str, torch.Tensor]) -> tuple[tuple[int, int, str], float]:
+    """The pair and kind of the smallest number in these tables, and the number."""
+    kind = min(scores, key=lambda kind: scores[kind].min())
+    return (*divmod(int(scores[kind].argmin()), len(scores[kind])), kind), scores[kind].min().item()
+
+
+def _apart(seed: int, earlier: int, later: int, kind: str) -> AttentionOnlyTransformer:
+    """Random heads of very different sizes, one of which reads nothing of what a certain earlier one writes."""
+    model = _planted(seed, (earlier + 2) % 4, (later + 2) % 4, "QKV"[seed % 3])
+    reads = {"Q": model.W_Q, "K": model.W_K, "V": model.W_V}[kind]
+    written = torch.linalg.qr(model.W_O[0, earlier].T).Q
+    reads[1, later] -= written @ (written.T @ reads[1, later])
+    return model
+
+
+def _turned(model: AttentionOnlyTransformer) -> AttentionOnlyTransformer:
+    """A copy in which what each head of layer 0 writes is turned at random: as the chapter's control."""
+    model = copy.deepcopy(model)
+    for head in range(model.cfg.n_heads):
+        turn = torch.linalg.qr(normal((model.cfg.d_model, model.cfg.d_model), 300 + head)).Q
+        model.W_O[0, head] = model.W_O[0, head] @ turn.to(model.W_O)
+    return model
+
+
+def _require_apart(found: tuple, spreads: float, model: AttentionOnlyTransformer, which: str) -> None:
+    """Raise Wrong, and name the likely slip, unless this pair composes least, and so many spreads below chance."""
+    scores, (chance, spread) = composition_scores(model), _random_fits(model.cfg.d_model, model.cfg.d_head, 400)
+    (pair, value), (most, _) = _least(scores), _most(model)
+    want, told = (chance - value) / spread, f"On {which} you find {_named(found)}, {spreads:.4g} spreads below"
+    require(found != most, f"{told}. That pair composes most: asked is the least.")
+    swapped = found[1::-1] == pair[:2] and found[2] == pair[2]
+    require(found == pair or not swapped, f"{told}. The other way round: the earlier head comes first.")
+    if found != pair:
+        own = scores.get(found[2])
+        fits = own is not None and max(found[:2]) < len(own)
+        require(fits, f"{told}: expected two heads, counted from 0, and 'Q', 'K' or 'V'.")
+        raise Wrong(f"{told}. Its measure is {own[found[:2]]:.4f}; {_named(pair)} has {value:.4f}. All three kinds?")
+    slips = {
+        "Below is above 0: the mean less the measure.": -want,
+        "Divide the distance by your standard deviation.": chance - value,
+        "That is the measure itself: how far is it from your mean?": value,
+        "Divide by the standard deviation, not by the mean.": (chance - value) / chance,
+        "Divide by the spread of single pairs, not by the standard error of their mean.": want * 200**0.5,
+    }
+    near = 0.25 * abs(want)  # both are estimates, from some hundred draws
+    for words, wrong in slips.items():
+        require(abs(spreads - wrong) > 0.25 * abs(wrong) or abs(spreads - want) < near, f"{told}. {words}")
+    require(abs(spreads - want) < near, f"{told}; it is about {want:.1f}. Is your baseline of this model's sizes?")
+
+
+def _named(found: tuple) -> str:
+    return "0.{} → 1.{} by {}".format(*found)
+
+
+def _three(got) -> tuple[int, int, str]:
+    """(earlier, later, kind), as it was returned."""
+    three = isinstance(got, tuple | list) and len(got) == 3
+    require(three, f"Return three things: earlier, later, kind; not {got!r}.")
+    heads = [whole_number(head, f"The {which} head") for head, which in zip(got, ("earlier", "later"), strict=False)]
+    return *heads, str(got[2])
 
 
 @exercise("Exercise 6.4")
@@ -405,14 +489,8 @@ def planted_pair(answer) -> str:
         with _without_scores(model):
             got = answer(model)
         require_given(got)
-        require(
-            isinstance(got, tuple | list) and len(got) == 3, f"Return three things: earlier, later, kind; not {got!r}."
-        )
-        heads = [
-            whole_number(head, f"The {which} head") for which, head in zip(("earlier", "later"), got, strict=False)
-        ]
-        earlier, later, kind = found = (*heads, str(got[2]))
-        told = f"In model {seed + 1} of {len(plants)} you found 0.{earlier} → 1.{later} by {kind}"
+        earlier, later, kind = found = _three(got)
+        told = f"In model {seed + 1} of {len(plants)} you found {_named(found)}"
         if found == plant:
             continue
         if (later, earlier, kind) == plant:
@@ -431,7 +509,25 @@ def planted_pair(answer) -> str:
         if found in [_loudest(model), *(_loudest(model, size) for size in sizes)]:
             raise Wrong(f"{told}: a large product, where no norm or only one was divided out. Divide by both norms.")
         raise Wrong(f"{told}, but it is 0.{plant[0]} → 1.{plant[1]} by {plant[2]}.")
-    return f"All {len(plants)} pairs found."
+    trained = load_model("two-layer", "cpu").requires_grad_(False)
+    for model, which in ((trained, "the trained model"), (disguised(trained, 33)[0], "a model of ours")):
+        with _without_scores(model):
+            found = _three(answer(model))
+        pair, value = _most(model)
+        swapped = found[1::-1] == pair[:2] and found[2] == pair[2]
+        told = f"On {which} you find {_named(found)}"
+        require(found == pair or not swapped, f"{told}: the right heads, but in the other order.")
+        require(found == pair, f"{told}; {_named(pair)} composes more, {value:.3f}. Does your search see all heads?")
+    pair, value = _most(trained)
+    return (
+        f"All {len(plants)} pairs found; and in the trained model {_named(pair)}, {value:.3f}. The best pair of random "
+        f"heads has {_most(random_heads(trained))[1]:.3f}."
+    )
+
+
+def _most(model: AttentionOnlyTransformer) -> tuple[tuple[int, int, str], float]:
+    pair, value = _least({kind: -table for kind, table in composition_scores(model).items()})
+    return pair, -value
 
 
 def _without_scores(model: AttentionOnlyTransformer) -> AbstractContextManager:
@@ -519,6 +615,7 @@ def _spectral(A: torch.Tensor) -> torch.Tensor:
     return torch.linalg.matrix_norm(A, 2)
 
 
+@functools.cache
 def _random_fits(d_model: int, rank: int, draws: int) -> tuple[float, float]:
     """Mean and standard deviation of the fit of random pairs, computed in batches from the factors."""
     A, C = normal((draws, d_model, rank), 90), normal((draws, d_model, rank), 91)

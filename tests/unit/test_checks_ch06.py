@@ -1,5 +1,6 @@
 """The checkers of chapter 6: what they say to plausible mistakes, and that they take right answers of other forms."""
 
+import numpy as np
 import pytest
 import torch
 from checker_checks import checkers_of
@@ -194,6 +195,30 @@ def right_head(answer):
     return ch06.virtual_head(lambda A1, V1, A2, V2: (A2 @ A1, V1 @ V2), answer)
 
 
+def keeps_apart(model, best=min, spreads=lambda mean, spread, value: (mean - value) / spread, flip=False, kinds="QKV"):
+    scores = composition_scores(model)
+    found = {(i, j, kind): scores[kind][i, j].item() for kind in kinds for i, j in np.ndindex(*scores[kind].shape)}
+    (i, j, kind), value = best(found.items(), key=lambda item: item[1])
+    mean, spread = drawn(low_rank)(model.cfg.d_model, model.cfg.d_head, 200)
+    return ((j, i, kind) if flip else (i, j, kind)), spreads(mean, spread, value)
+
+
+def in_other_sizes(model):
+    pair, _ = keeps_apart(model)
+    mean, spread = drawn(low_rank)(48, 4, 200)
+    return pair, (mean - composition_scores(model)[pair[2]][pair[:2]]) / spread
+
+
+def quietest(model):
+    """The pair whose products are smallest, no norm divided out."""
+    pair = found(lambda *three: {kind: -norm for kind, norm in unnormalised(*three).items()})(model)
+    return pair, keeps_apart(model)[1]
+
+
+def right_baseline(answer):
+    return ch06.baseline(drawn(low_rank), answer)
+
+
 def right_table(answer):
     return ch06.score_table(table(), answer)
 
@@ -202,7 +227,12 @@ def right_cut(answer):
     return ch06.pattern_with_cut(cut(), answer)
 
 
-SECOND = {ch06.virtual_head: two_back, ch06.score_table: who_is_read, ch06.pattern_with_cut: spared_least}
+SECOND = {
+    ch06.virtual_head: two_back,
+    ch06.baseline: keeps_apart,
+    ch06.score_table: who_is_read,
+    ch06.pattern_with_cut: spared_least,
+}
 
 
 def checked(checker, answer):
@@ -238,6 +268,14 @@ def all_draws(d_model, d_head, draws):
 
 
 right_measure = measured()
+
+
+def of_four_heads(model):
+    fits = {}
+    for i, j in np.ndindex(4, 4):
+        V1, V2 = (W_OV(model, layer, head).AB for layer, head in ((0, i), (1, j)))
+        fits |= {(i, j, kind): fit for kind, fit in right_measure(V1, W_QK(model, 1, j).AB, V2).items()}
+    return max(fits, key=fits.get)
 
 
 def by_composition_scores(model):
@@ -288,6 +326,20 @@ MISTAKES = [
     (right_head, two_means, "a product of two means"),
     (right_head, lambda m, t: (two_back(m, t)[0], 0.5), "the right pair, but its mean"),
     (right_head, lambda m, t: (("0.8", "1.8"), 0.5), "A head of the pair should be numbers"),
+    (right_baseline, stub, "That half is right"),
+    (right_baseline, lambda m: keeps_apart(m, best=max), "asked is the least"),
+    (right_baseline, lambda m: keeps_apart(m, spreads=lambda mean, spread, x: (x - mean) / spread), "Below is above 0"),
+    (right_baseline, lambda m: keeps_apart(m, spreads=lambda mean, spread, x: mean - x), "Divide the distance"),
+    (right_baseline, lambda m: keeps_apart(m, spreads=lambda mean, spread, x: 1 - x / mean), "not by the mean"),
+    (right_baseline, lambda m: keeps_apart(m, spreads=lambda mean, sd, x: 14 * (mean - x) / sd), "standard error"),
+    (right_baseline, lambda m: keeps_apart(m, flip=True), "The other way round"),
+    (right_baseline, lambda m: keeps_apart(m, kinds="V"), "All three kinds"),
+    (right_baseline, lambda m: keeps_apart(m)[0], "expected (earlier, later, kind) and a number"),
+    (right_baseline, lambda m: (("0.1", 2, "V"), 3.0), "The earlier head should be numbers"),
+    (right_baseline, lambda m: ((11, 7, "V"), 22.0), "expected two heads"),
+    (right_baseline, copied(keeps_apart, ((11, 7, "V"), 22.0)), "On a model of ours"),
+    (right_baseline, quietest, "All three kinds"),
+    (right_baseline, in_other_sizes, "of this model's sizes"),
     (right_table, stub, "That half is right"),
     (right_table, lambda *given: who_is_read(*given, last=None), "mean over all keys"),
     (right_table, lambda *given: who_is_read(*given, last=0), "look at itself too"),
@@ -348,6 +400,8 @@ MISTAKES = [
     (ch06.planted_pair, found(one_norm), "or only one was divided out"),
     (ch06.planted_pair, lambda model: ("0.3", "1.1", "Q"), "The earlier head should be numbers"),
     (ch06.planted_pair, lambda model: (0, 2), "Return three things"),
+    (ch06.planted_pair, copied(found(right_measure), (7, 8, "K")), "On a model of ours"),
+    (ch06.planted_pair, of_four_heads, "Does your search see all heads"),
 ]  # fmt: skip
 
 
@@ -404,6 +458,8 @@ RIGHT = [
     (ch06.virtual_head, lambda A1, V1, A2, V2: [(A2 @ A1).tolist(), (V1 @ V2).tolist()]),
     (right_head, two_back),
     (right_head, lambda m, t: [list(two_back(m, t)[0]), torch.tensor(two_back(m, t)[1])]),
+    (right_baseline, keeps_apart),
+    (right_baseline, lambda m: [list(keeps_apart(m)[0]), keeps_apart(m)[1].item()]),
     (right_table, who_is_read),
     (right_cut, spared_least),
     (ch06.measure, lambda V1, Q2, V2: {"V": fit(V2.T, V1.T).item(), "K": fit(V1, Q2.T), "Q": fit(Q2.T, V1.T)}),
