@@ -23,6 +23,7 @@ from course_utils.checks.base import (
     require,
     require_close,
     require_given,
+    second_half,
     small_model,
 )
 from course_utils.config import ModelConfig
@@ -107,7 +108,7 @@ def _judge_shares(answer, name: str, model, tokens) -> None:
 
 
 @exercise("Exercise 8.2")
-def one_step(answer) -> str:
+def one_step(answer, second_copy) -> str:
     model, tokens = small_model(replace(SMALL, n_layers=3), 1), _text(2)
     _, cache = model.run_with_cache(tokens)
     pattern = cache.pattern.roll(1, dims=1)  # not the model's own for these tokens: it must be taken from the argument
@@ -156,7 +157,78 @@ def one_step(answer) -> str:
     for layer in range(3):
         require_close(got[layer], want[layer], f"What layer {layer} writes", EXACT,
                       "All heads of the layer, reading the embedding and what earlier layers wrote.")  # fmt: skip
-    return "Run it n times from zeros, and all paths through n heads are in."
+    said = "Run it n times from zeros, and all paths through n heads are in."
+    for n_layers, words in ((1, "one layer"), (3, "three layers")):
+        small = small_model(replace(SMALL, n_layers=n_layers), 21 + n_layers, W_O=4, W_Q=4)
+        ids = drawn_tokens(SMALL.d_vocab, (3, 4), 22)
+        twice = F.pad(torch.cat([ids, ids], dim=1), (1, 0))
+        _judge_second_copy(second_copy, said, f"a small model of {words}", small, twice)
+    (name, model, _), (other, unseen, _) = _trained(3)
+    twice = _repeats(2, 20)
+    _judge_second_copy(second_copy, said, name, model, twice)
+    _judge_second_copy(second_copy, said, other, unseen, _repeats(3, 17))
+    frozen, free = _by_steps(model, twice)
+    return (
+        f"{said} The second copy costs the trained model {_listed(frozen)} nats with frozen patterns, and "
+        f"{_listed(free)} where each step looks for itself."
+    )
+
+
+def _by_steps(model, tokens, at: int | None = None, looks: str = "reads") -> torch.Tensor:
+    """[2, step] loss of the second copy with frozen patterns and with each step's own; `at` is the first prediction.
+
+    looks: what a layer's own look reads: what the layer "reads", the bare "token", or this step's "new" outputs.
+    """
+    at = len(tokens[0]) // 2 + 1 if at is None else at
+    held, x, layers = model.run_with_cache(tokens)[1].pattern, model.W_E[tokens], range(model.cfg.n_layers)
+
+    def step(written: list, free: bool) -> list:
+        new = []
+        for layer in layers:
+            reads = x + sum(written[:layer])
+            seen = {"reads": reads, "token": x, "new": x + sum(new)}[looks]
+            pattern = model.attention_scores(seen, layer).softmax(dim=-1) if free else held[layer]
+            values = torch.einsum("bkm,hmd->bhkd", reads, model.W_V[layer])
+            new.append(torch.einsum("bhqk,bhkd,hdm->bqm", pattern, values, model.W_O[layer]))
+        return new
+
+    rows = []
+    for free in (False, True):
+        written, losses = [torch.zeros_like(x)] * len(layers), []
+        for _ in range(len(layers) + 1):
+            losses.append(_loss(model, x + sum(written), tokens, at))
+            written = step(written, free)
+        rows.append(losses)
+    return _exact(rows)
+
+
+def _judge_second_copy(answer, said: str, name: str, model, tokens) -> None:
+    got = second_half(answer, "second_copy", said, model, tokens.clone())
+    steps, half = model.cfg.n_layers + 1, len(tokens[0]) // 2
+    try:
+        got = _exact([[float(loss) for loss in row] for row in got])
+    except (TypeError, ValueError) as error:
+        raise Wrong(f"On {name} second_copy returns {got!r}, expected two lists of losses.") from error
+    told = f"On {name} second_copy returns {list(got.shape)} numbers, expected [2, {steps}]"
+    require(list(got.shape) == [2, steps], f"{told}: frozen and free, after each of the steps from 0 on.")
+    want, tolerance = _by_steps(model, tokens), 1e-3
+    mistakes = {
+        "the free patterns come first: frozen ones first": want.flip(0),
+        "the second row is the first again: in it each layer looks anew in each step": want[[0, 0]],
+        "over all tokens: take the predictions made in the second copy": _by_steps(model, tokens, 0),
+        "over both copies: take the predictions made in the second": _by_steps(model, tokens, 1),
+        "the last token of the first copy counts, who can't know what follows: begin with the first of the second":
+        _by_steps(model, tokens, half),
+        "a token too few: the first of the second copy already knows what follows": _by_steps(model, tokens, half + 2),
+        "free patterns are made of the bare embedding: a layer looks with all that it reads in this step": _by_steps(
+            model, tokens, looks="token"),
+        "a layer's look reads what was written in this very step: it knows the step before only": _by_steps(
+            model, tokens, looks="new"),
+    }  # fmt: skip
+    name_mistake(got, mistakes, f"On {name}: {{}}.", tolerance, want)
+    hint = "From zeros, one step after the other, with your first function."
+    require_close(got[0], want[0], f"On {name}, frozen, the loss of the second copy", tolerance, hint)
+    require_close(got[1], want[1], f"On {name}, with each step's own patterns, the loss", tolerance, hint)
 
 
 @exercise("Exercise 8.3")

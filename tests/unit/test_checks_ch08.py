@@ -5,6 +5,7 @@ import math
 import torch
 from checker_checks import same_tests
 
+from course_utils.checkpoints import load_model
 from course_utils.checks import ch08
 from course_utils.circuits import W_OV, layer_output, path_expansion, through_head
 from course_utils.interventions import run_without
@@ -77,6 +78,37 @@ def step_by_heads(model, tokens, pattern, written):
         reads = x + sum(written[:layer])
         out.append(sum(through_head(model, reads, pattern[layer, :, h], layer, h) for h in range(model.cfg.n_heads)))
     return tuple(out)
+
+
+def second_copy(model, tokens, start=1, by=None, flip=False, free=True, steps=0):
+    """The losses of the second copy; `by` makes what a layer looks with, of (embedding, written, layer)."""
+    x, rows = model.W_E[tokens], []
+    by = by or (lambda x, written, layer: x + sum(written[:layer]))
+    for anew in (False, free):
+        pattern, written, losses = model.run_with_cache(tokens)[1].pattern, [torch.zeros_like(x)] * len(model.W_Q), []
+        for _ in range(model.cfg.n_layers + 1 + steps):
+            logits = ((x + sum(written)) @ model.W_U)[:, start and tokens.shape[1] // 2 + start : -1]
+            answers = tokens[:, 1:][:, -logits.shape[1] :]
+            losses.append(torch.nn.functional.cross_entropy(logits.transpose(1, 2), answers).item())
+            if anew:
+                reads = [by(x, written, layer) for layer in range(model.cfg.n_layers)]
+                scores = [model.attention_scores(read, layer) for layer, read in enumerate(reads)]
+                pattern = torch.stack(scores).softmax(dim=-1)
+            written = step(model, tokens, pattern, written)
+        rows.append(losses)
+    return rows[::-1] if flip else rows
+
+
+def with_its_own_step(x, written, layer):
+    """A look at what is written in this very step, not the one before; right in layer 0 only."""
+    return x + 1.01 * sum(written[:layer])
+
+
+def copied_numbers(model, tokens):
+    """The trained model's losses, said of every model of its size."""
+    if model.cfg.n_heads == 12:
+        return second_copy(load_model("two-layer", "cpu"), ch08._repeats(2, 20))
+    return second_copy(model, tokens)
 
 
 def rise(model, tokens, layer, head, order=1, whole_head=False, sign=1, alone=False, skip=True, each=False):
@@ -157,12 +189,17 @@ def nothing(*_):
     return None
 
 
+def stub(*_):
+    raise NotImplementedError
+
+
 RIGHT = [
     (ch08.importance_table, (table, shares)),
     (ch08.importance_table, (lambda *given: torch.tensor(table(*given), dtype=torch.float64), shares)),
-    (ch08.one_step, step),
-    (ch08.one_step, step_by_heads),
-    (ch08.one_step, lambda *given: torch.stack(step(*given))),
+    (ch08.one_step, (step, second_copy)),
+    (ch08.one_step, (step, lambda *given: torch.tensor(second_copy(*given)))),
+    (ch08.one_step, (step_by_heads, second_copy)),
+    (ch08.one_step, (lambda *given: torch.stack(step(*given)), second_copy)),
     (ch08.two_rises, two(rise)),
     (ch08.two_rises, two(rise_from_paths)),
     (ch08.same_everywhere, (lambda p: (composed(p) > 0.9999).flatten(2).all(dim=2), loudest)),
@@ -182,17 +219,28 @@ MISTAKES = [
     (ch08.importance_table, (lambda losses, *_: losses, shares), "rows of three numbers"),
     (ch08.importance_table, (lambda *given: table(*given)[1:], shares), "has shape [2, 3], expected [3, 3]"),
     (ch08.importance_table, (nothing, shares), "None"),
-    (ch08.one_step, but(step, fresh=True), "in this very step"),
-    (ch08.one_step, but(step, reads=up_to(lambda layer: layer + 1)), "its own output"),
-    (ch08.one_step, but(step, reads=up_to(lambda layer: None)), "what it and later layers wrote"),
-    (ch08.one_step, but(step, reads=up_to(lambda layer: 0)), "What layer 1 writes is"),
-    (ch08.one_step, but(step, embedding=0), "The embedding is missing"),
-    (ch08.one_step, but(step, own=True), "the model's own patterns"),
-    (ch08.one_step, but(step, W_pos=True), "You add W_pos"),
-    (ch08.one_step, step_in_place, "You changed `written`"),
-    (ch08.one_step, step_that_returns_streams, "only what the layer adds"),
-    (ch08.one_step, lambda *given: sum(step(*given)), "what layer 0 writes has shape"),
-    (ch08.one_step, lambda *given: step(*given)[:2], "what each of the 3 layers writes"),
+    (ch08.one_step, (but(step, fresh=True), second_copy), "in this very step"),
+    (ch08.one_step, (but(step, reads=up_to(lambda layer: layer + 1)), second_copy), "its own output"),
+    (ch08.one_step, (but(step, reads=up_to(lambda layer: None)), second_copy), "what it and later layers wrote"),
+    (ch08.one_step, (but(step, reads=up_to(lambda layer: 0)), second_copy), "What layer 1 writes is"),
+    (ch08.one_step, (but(step, embedding=0), second_copy), "The embedding is missing"),
+    (ch08.one_step, (but(step, own=True), second_copy), "the model's own patterns"),
+    (ch08.one_step, (but(step, W_pos=True), second_copy), "You add W_pos"),
+    (ch08.one_step, (step_in_place, second_copy), "You changed `written`"),
+    (ch08.one_step, (step_that_returns_streams, second_copy), "only what the layer adds"),
+    (ch08.one_step, (lambda *given: sum(step(*given)), second_copy), "what layer 0 writes has shape"),
+    (ch08.one_step, (lambda *given: step(*given)[:2], second_copy), "what each of the 3 layers writes"),
+    (ch08.one_step, (step, stub), "That half is right"),
+    (ch08.one_step, (step, but(second_copy, flip=True)), "frozen ones first"),
+    (ch08.one_step, (step, but(second_copy, free=False)), "the first again"),
+    (ch08.one_step, (step, but(second_copy, start=0)), "over all tokens: take"),
+    (ch08.one_step, (step, lambda *given: [row[1:] for row in second_copy(*given)]), "numbers, expected [2, 2]"),
+    (ch08.one_step, (step, but(second_copy, steps=1)), "numbers, expected [2, 2]"),
+    (ch08.one_step, (step, lambda m, t: second_copy(m, t, by=lambda x, written, layer: x)), "the bare embedding"),
+    (ch08.one_step, (step, but(second_copy, by=with_its_own_step)), "each step's own patterns"),
+    (ch08.one_step, (step, lambda *given: second_copy(*given)[0]), "expected two lists of losses"),
+    (ch08.one_step, (step, copied_numbers), "On a model that you have not seen"),
+    (ch08.one_step, (step, nothing), "What second_copy returns is None"),
     (ch08.two_rises, two(but(rise, order=2)), "beside the virtual heads"),
     (ch08.two_rises, two(but(rise, whole_head=True)), "the head's whole output"),
     (ch08.two_rises, two(but(rise, sign=-1)), "is a fall"),
@@ -241,8 +289,8 @@ MISTAKES = [
     (ch08.same_everywhere, (lambda p: (composed(p).mean(dim=3) > 0.9999).all(dim=2), loudest), "mean over positions:"),
     (ch08.importance_table, (table, but(shares, loss=loss_from_0)), "prediction made at position 0"),
     (ch08.importance_table, (table, but(shares, order=2)), "virtual heads included"),
-    (ch08.one_step, but(step, reads=lambda written, layer: written[layer - 1 : layer]), "what layer 1 wrote only"),
-    (ch08.one_step, but(step, reads=lambda written, layer: written[: min(layer, 1)]), "layers 0 *and* 1"),
+    (ch08.one_step, (but(step, reads=lambda out, layer: out[layer - 1 : layer]), second_copy), "layer 1 wrote only"),
+    (ch08.one_step, (but(step, reads=lambda out, layer: out[: min(layer, 1)]), second_copy), "layers 0 *and* 1"),
     (ch08.two_rises, two(by=lambda frozen, real: real), "its real rise is the largest"),
     (ch08.two_rises, two(by=lambda frozen, real: -frozen), "its frozen rise is the smallest"),
     (ch08.two_rises, two(by=lambda frozen, real: frozen - real), "the table says even less"),
