@@ -21,9 +21,11 @@ from course_utils.checks.base import (
     require,
     require_close,
     require_given,
+    second_half,
     small_model,
     whole_number,
 )
+from course_utils.circuits import random_heads
 from course_utils.config import ModelConfig
 from course_utils.corpus import common_tokens, load_tokenizer
 from course_utils.factored import FactoredMatrix
@@ -35,7 +37,7 @@ FEW = ModelConfig(n_layers=1, n_heads=5, d_model=12, d_head=5, d_vocab=12, n_ctx
 
 
 @exercise("Exercise 5.1")
-def predicted(answer) -> str:
+def predicted(answer, turner) -> str:
     identity = torch.eye(4, dtype=torch.float64)
     maps = {
         "copy": 2 * identity,
@@ -61,7 +63,51 @@ def predicted(answer) -> str:
         require(abs(total - trace) < 1e-6, f"{told} {hints[name]}")
         apart = _apart(values, torch.linalg.eigvals(M))
         require(apart < 1e-6, f"The eigenvalues of {name!r} are others. {hints[name]}")
-    return "All sixteen, without a computer."
+    said = "All sixteen, without a computer."
+    one, two = (load_model(name, "cpu").double().requires_grad_(False) for name in ("one-layer", "two-layer"))
+    small = [(small_model(SMALL, seed), seed % 2, "a small model") for seed in (14, 15, 19)]
+    for model, layer, which in (
+        *small,
+        (one, 0, "the trained model of one layer"),
+        (disguised(two, 16)[0], 1, "a model of ours"),
+    ):
+        _require_turner(second_half(turner, "turner", said, model, layer), model, layer, which)
+    most, chance = _turns(one, 0).max(dim=0), _turns(random_heads(one), 0)
+    return (
+        f"{said} In the trained model head {most.indices} turns most, by {most.values:.2f}; the random head that turns "
+        f"least, by {chance.min():.2f}."
+    )
+
+
+def _turns(model: AttentionOnlyTransformer, layer: int, centred: bool = True, part=torch.imag) -> torch.Tensor:
+    """Of each head of a layer: the sizes of its eigenvalues' imaginary parts (or of others) over those of the whole."""
+    W_C = model.W_U - model.W_U.mean(dim=1, keepdim=True) * centred
+    values = torch.linalg.eigvals(model.W_O[layer] @ (W_C @ model.W_E) @ model.W_V[layer])
+    return part(values).abs().sum(-1) / values.abs().sum(-1)
+
+
+def _require_turner(got, model: AttentionOnlyTransformer, layer: int, which: str) -> None:
+    require(isinstance(got, tuple | list) and len(got) == 2, f"turner returns {got!r}, expected a head and its share.")
+    head, share = whole_number(got[0], "The head"), one_number(got[1], "The share")
+    want, told = _turns(model, layer), f"On {which}, layer {layer}, you find head {head}, with a share of {share:.4f}"
+    require(0 <= head < len(want), f"{told}, expected one of 0 to {len(want) - 1}.")
+    best = int(want.argmax())
+    if head == best and abs(share - want[best]) < 1e-4:
+        return
+    least, straight = int(want.argmin()), _turns(model, layer, part=torch.real)
+    uncentred = _turns(model, layer, centred=False)
+    slips = {
+        "That is the head that turns least: asked is the one that turns most.": (least, want[least]),
+        "Those are the real parts: what turns is in the imaginary ones.": (int(straight.argmax()), straight.max()),
+        "Those are the real parts, of the right head: what turns is in the imaginary ones.": (best, straight[best]),
+        "W_U is not centred: take `centred=True`.": (int(uncentred.argmax()), uncentred.max()),
+        "Divide by the sizes of the whole numbers, not of their real parts.": (best, want[best] / straight[best]),
+        "The sum of the imaginary parts is 0, they come in pairs: take the size of each first.": (head, 0),
+    }
+    for words, (its_head, its_share) in slips.items():
+        require(head != its_head or abs(share - its_share) > 1e-4, f"{told}. {words}")
+    require(head == best, f"{told}; head {best} turns more, {want[best]:.4f}.")
+    raise Wrong(f"{told}: the right head. Its share is {want[best]:.4f}: Σ|Im λ| over Σ|λ|.")
 
 
 @exercise("Exercise 5.2")

@@ -4,6 +4,7 @@ import pytest
 import torch
 from checker_checks import checkers_of
 
+from course_utils.checkpoints import load_model
 from course_utils.checks import ch05
 from course_utils.circuits import centre, ov_circuit, positivity
 from course_utils.factored import FactoredMatrix
@@ -130,13 +131,38 @@ def few_tokens(model, layer, tokens):
     return model.W_O[layer] @ (W_U @ model.W_E[tokens]) @ model.W_V[layer]
 
 
+def turner(model, layer, best=max, part=torch.imag, of=None, over=lambda values: values, centred=True):
+    """The head whose eigenvalues have the largest imaginary parts for their sizes, and a share of it."""
+    values = [ov_circuit(model, layer, head, centred=centred).eigenvalues() for head in range(model.cfg.n_heads)]
+
+    def shares(part):
+        return [(part(each).abs().sum() / over(each).abs().sum()).item() for each in values]
+
+    head = best(range(len(values)), key=lambda head: shares(part)[head])
+    return head, shares(of or part)[head]
+
+
+def as_in_the_trained_model(model, layer):
+    """What is known of the trained model's layer, said of every other of its size."""
+    known = model.cfg.n_layers == 2 and model.cfg.n_heads == 12
+    return turner(load_model("two-layer", "cpu").double() if known else model, layer)
+
+
+def right_four(answer):
+    """The checker of exercise 1 on a right first half."""
+    return ch05.predicted(predicted_but(), answer)
+
+
 def right_kind(answer):
     """The checker of exercise 3 on a right first half."""
     return ch05.kind(kind_by(), answer)
 
 
+SECOND = {ch05.predicted: turner, ch05.kind: suppressor}
+
+
 def checked(checker, answer):
-    return checker(answer, suppressor) if checker is ch05.kind else checker(answer)
+    return checker(answer, SECOND[checker]) if checker in SECOND else checker(answer)
 
 
 def stub(*_):
@@ -152,6 +178,19 @@ MISTAKES = [
     (ch05.predicted, predicted_but(swap=[3, 0, 0, -3]), "their sum is raised, their difference lowered"),
     (ch05.predicted, lambda: {"copy": [2] * 4}, "The names are ['copy']"),
     (ch05.predicted, nothing, "NoneType, expected a dict"),
+    (right_four, stub, "That half is right"),
+    (right_four, lambda *given: turner(*given, best=min), "turns least"),
+    (right_four, lambda *given: turner(*given, part=torch.real), "Those are the real parts"),
+    (right_four, lambda *given: (turner(*given)[0], turner(*given, of=torch.real)[1]), "of the right head"),
+    (right_four, lambda *given: turner(*given, centred=False), "W_U is not centred"),
+    (right_four, lambda *given: turner(*given, over=torch.real), "not of their real parts"),
+    (right_four, lambda *given: (turner(*given)[0], 0.0), "they come in pairs"),
+    (right_four, lambda *given: (turner(*given)[0], 0.424), "Its share is"),
+    (right_four, lambda *given: turner(*given)[0], "expected a head and its share"),
+    (right_four, lambda *_: (8, 0.424), "expected one of 0 to 2"),
+    (right_four, lambda m, layer: turner(m, 0), "On a small model, layer 1"),
+    (right_four, as_in_the_trained_model, "On a model of ours"),
+    (right_four, nothing, "What turner returns is None"),
     (ch05.my_positivity, lambda m, la: measures(m, la, bottom=lambda v: v.real.abs().sum(-1)), "distance from 0"),
     (ch05.my_positivity, lambda m, la: measures(m, la).abs(), "The sign is lost"),
     (ch05.my_positivity, lambda m, la: measures(m, la, top=lambda v: (v.real > 0).double().mean(-1), bottom=one),
@@ -244,6 +283,8 @@ FOUR = torch.outer(torch.tensor([-1.0, 30, 20, 1]), torch.tensor([4.0, 2, 1, -7]
 RIGHT = [
     (ch05.predicted, predicted_but()),
     (ch05.predicted, lambda: {k: torch.tensor(v).flip(0) for k, v in EIGENVALUES.items()}),
+    (right_four, turner),
+    (right_four, lambda *given: [torch.tensor(x) for x in turner(*given)]),
     (ch05.my_positivity, measures),
     (ch05.my_positivity, by_the_library),
     (ch05.my_positivity, lambda m, la: measures(m, la).tolist()),
