@@ -1,23 +1,30 @@
 """Exercises of chapter 10, "How induction heads form".
 
 Logs are made up, so that what happened in them is known, and shipped ones, with heads in another order and at other
-times; a head is tried on repeated random tokens.
+times; a head is tried on repeated random tokens, keys are smeared in the trained model and in one in disguise.
 """
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from course_utils.checkpoints import load_log
+from course_utils.checkpoints import load_log, load_model
 from course_utils.checks.base import (
     Wrong,
+    disguised,
+    drawn_tokens,
     exercise,
+    later_keys,
     name_mistake,
     normal,
+    one_number,
     require,
     require_close,
     require_given,
     require_shape,
+    second_half,
+    small_model,
+    whole_number,
 )
 from course_utils.config import ModelConfig
 from course_utils.model import AttentionOnlyTransformer
@@ -166,7 +173,7 @@ def _judge_parting(answer, tokens, loss, other, ahead: float, told: str) -> None
 
 
 @exercise("Exercise 10.3")
-def smear(answer) -> str:
+def smear(answer, where_it_looks) -> str:
     keys, alpha = normal((3, 5, 4), 2), torch.tensor([-1.0, 0.4, 2.0], dtype=torch.float64)
     given = keys.clone(), alpha.clone()
     got = answer(*given)
@@ -194,7 +201,79 @@ def smear(answer) -> str:
     }
     name_mistake(got, mistakes, "{}.")
     require_close(got, want, "A smeared key", EXACT, "σ(α) of the key itself, 1 − σ(α) of the one before.")
-    return "Every key carries the token before it."
+    said = "Every key carries the token before it."
+    trained = load_model("two-layer", "cpu").requires_grad_(False)
+    hidden, order = disguised(trained, 41)
+    few = ModelConfig(n_layers=2, n_heads=3, d_model=10, d_head=5, d_vocab=17, n_ctx=14)
+    for seed in (1, 2, 4, 5):
+        small = small_model(few, seed, W_Q=5, W_O=3)
+        _judge_look(where_it_looks, said, small, _twice(few, 5, seed), normal((3,), seed), "a small model")
+    text = _twice(trained.cfg, 30, 3)
+    best = order[1].index(int(_looks(trained, text, torch.full((12,), 10.0)).max(dim=1).values.argmax()))
+    all_but_one = torch.full((12,), -10.0)
+    all_but_one[best] = 10  # in the disguised model the best head keeps its keys
+    for model, alpha, which in (
+        (trained, torch.full((12,), 10.0), "the trained model, nothing smeared,"),
+        (trained, torch.full((12,), -10.0), "the trained model, all smeared,"),
+        (hidden, -all_but_one, "a model of ours"),
+        (hidden, all_but_one, "a model of ours"),
+    ):
+        _judge_look(where_it_looks, said, model, text, alpha, which)
+    table = _looks(trained, text, torch.full((12,), -10.0))
+    head, places = divmod(int(table.argmax()), 4)
+    return (
+        f"{said} With all keys smeared, head 1.{head} of the trained model looks {places} places on, {table[head, places]:.2f}: its keys "
+        f"had carried that token before, by composition."
+    )
+
+
+def _twice(cfg: ModelConfig, N: int, seed: int) -> torch.Tensor:
+    """The start token, N random ones, the same again."""
+    once = drawn_tokens(cfg.d_vocab, (1, N), seed)
+    return F.pad(torch.cat([once, once], dim=1), (1, 0))
+
+
+def _looks(model, tokens, alpha, placed: bool = True, root: float = 0.5, layer: int = 1) -> torch.Tensor:
+    """[head, places] attention of the second copy's queries so many places after their token's earlier occurrence."""
+    N = tokens.shape[1] // 2
+    x = model.run_with_cache(tokens)[1].resid[layer][0] + model.W_pos[: 2 * N + 1] * placed
+    own = alpha.to(x).sigmoid()[:, None, None]
+    k = x @ model.W_K[layer]
+    k = own * k + (1 - own) * torch.cat([k[:, :1], k[:, :-1]], dim=1)
+    scores = torch.einsum("hqd,hkd->hqk", x @ model.W_Q[layer], k) / model.cfg.d_head**root
+    pattern = scores.masked_fill(later_keys(2 * N + 1), -torch.inf).softmax(dim=-1)
+    queries = torch.arange(N + 1, 2 * N + 1)
+    return torch.stack([pattern[:, queries, queries - N + places].mean(dim=1) for places in range(4)], dim=1)
+
+
+def _judge_look(answer, said: str, model, tokens, alpha, which: str) -> None:
+    got = second_half(answer, "where_it_looks", said, model, tokens.clone(), alpha.clone())
+    three = isinstance(got, tuple | list) and len(got) == 3
+    require(three, f"where_it_looks returns {got!r}, expected a head, a number of places and a mean.")
+    head, places = (whole_number(x, f"The {what}") for x, what in zip(got, ("head", "number of places"), strict=False))
+    mean, table = one_number(got[2], "The mean"), _looks(model, tokens, alpha)
+    want = divmod(int(table.argmax()), 4)
+    told = f"On {which} you find head {head}, {places} places on, {mean:.4f}"
+    if (head, places) == want and abs(mean - table.max()) < 1e-4:
+        return
+
+    def says(table) -> tuple:
+        return *divmod(int(table.argmax()), 4), float(table.max())
+
+    slips = {
+        "Nothing is smeared here: use `alpha`.": says(_looks(model, tokens, torch.full_like(alpha, 40))),
+        "Queries and keys read positions, too: the stream plus W_pos.": says(
+            _looks(model, tokens, alpha, placed=False)
+        ),
+        "The scores are not divided by √d_head.": says(_looks(model, tokens, alpha, root=0)),
+        "That is layer 0: the heads asked for are those of layer 1.": says(_looks(model, tokens, alpha, layer=0)),
+        "Count from the earlier occurrence itself: its successor is 1 place on.": (want[0], want[1] - 1, table.max()),
+    }
+    for words, wrong in slips.items():
+        same = (head, places) == wrong[:2] and abs(mean - wrong[2]) < 1e-4
+        require(not same, f"{told}. {words}")
+    right = f"it is head {want[0]}, {want[1]} places on, {table.max():.4f}"
+    raise Wrong(f"{told}; {right}: a mean over the queries of the second copy.")
 
 
 @exercise("Exercise 10.4")

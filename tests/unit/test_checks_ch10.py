@@ -1,10 +1,14 @@
 """The checkers of chapter 10: what they say to plausible mistakes, and that they take right answers of any make."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from checker_checks import same_tests
 
+from course_utils.checkpoints import load_model
 from course_utils.checks import ch10
+from course_utils.model import AttentionOnlyTransformer
 
 
 def runs(first, last=lambda layer, layers: layer == layers - 1 > 0):
@@ -71,6 +75,38 @@ def smeared_in_place(keys, alpha):
     return keys
 
 
+def looks(model, tokens, alpha, placed=True, layer=1, root=0.5, first=None, best=max, from_place=0):
+    """The second half of exercise 3, with what can go wrong."""
+    pos, N = tokens.shape[1], tokens.shape[1] // 2
+    x = model.run_with_cache(tokens)[1].resid[layer][0] + model.W_pos[:pos] * placed
+    scores = x @ model.W_Q[layer] @ smeared(x @ model.W_K[layer], alpha).mT / model.cfg.d_head**root
+    pattern = scores.masked_fill(torch.ones(pos, pos).triu(1).bool(), -torch.inf).softmax(dim=-1)
+    found = {}
+    for places in range(4):
+        mean = pattern.diagonal(places - N, 1, 2)[:, -N if first is None else first :].mean(dim=1)
+        found |= {(head, places): value.item() for head, value in enumerate(mean)}
+    head, places = best(found, key=found.get)
+    return head, places - from_place, found[head, places]
+
+
+def query_by_query(model, tokens, alpha):
+    """The same from the cache of a model that smears its keys in layer 1."""
+    cfg = replace(model.cfg, smeared_keys=True)
+    other = AttentionOnlyTransformer(cfg).to(model.W_E.dtype).requires_grad_(False)
+    for name, weight in model.named_parameters():
+        getattr(other, name).copy_(weight)
+    other.smear[0], other.smear[1] = 40, alpha
+    pattern, N = other.run_with_cache(tokens)[1].pattern[1, 0], tokens.shape[1] // 2
+    means = [[(sum(head[q, q - N + places] for q in range(N + 1, 2 * N + 1)) / N).item() for places in range(4)]
+             for head in pattern]  # fmt: skip
+    head, places = divmod(int(torch.tensor(means).argmax()), 4)
+    return head, places, means[head][places]
+
+
+def as_in_the_trained_model(model, tokens, alpha):
+    return looks(load_model("two-layer", "cpu") if model.cfg.n_heads == 12 else model, tokens, alpha)
+
+
 def by_hand(sharp=15.0, alpha=-10.0, turned=False):
     def answer(d_vocab):
         W_K = torch.eye(d_vocab)
@@ -81,6 +117,10 @@ def by_hand(sharp=15.0, alpha=-10.0, turned=False):
 
 def nothing(*_):
     return None
+
+
+def stub(*_):
+    raise NotImplementedError
 
 
 MISTAKES = [
@@ -103,17 +143,29 @@ MISTAKES = [
     (ch10.parted, lead_of(below, shown=lambda tokens, place: tokens[place - 1]), "one further"),
     (ch10.parted, lambda tokens, *_: tokens, "not an array"),
     (ch10.parted, nothing, "got None"),
-    (ch10.smear, lambda k, a: smeared(k, -a), "swapped"),
-    (ch10.smear, lambda k, a: smeared(k, a, own=a[:, None, None]), "sigmoid is missing"),
-    (ch10.smear, lambda k, a: smeared(k, a, before=torch.cat([k[:, 1:], k[:, -1:]], 1)), "look ahead"),
-    (ch10.smear, lambda k, a: smeared(k, a, before=k.roll(1, dims=1)), "goes round"),
-    (ch10.smear, lambda k, a: smeared(k, a, before=torch.cat([0 * k[:, :1], k[:, :-1]], 1)), "mixed with zeros"),
-    (ch10.smear, lambda k, a: smeared(k, a, before=torch.cat([k[:1], k[:-1]])), "head before"),
-    (ch10.smear, lambda k, a: smeared(k, a, own=a.sigmoid().mean()), "A smeared key"),
-    (ch10.smear, lambda k, a: smeared(k, a)[:, 1:], "has shape [3, 4, 4], expected [3, 5, 4]"),
-    (ch10.smear, lambda k, a: k, "as they were"),
-    (ch10.smear, smeared_in_place, "You changed what you were given"),
-    (ch10.smear, nothing, "None"),
+    (ch10.smear, (lambda k, a: smeared(k, -a), looks), "swapped"),
+    (ch10.smear, (lambda k, a: smeared(k, a, own=a[:, None, None]), looks), "sigmoid is missing"),
+    (ch10.smear, (lambda k, a: smeared(k, a, before=torch.cat([k[:, 1:], k[:, -1:]], 1)), looks), "look ahead"),
+    (ch10.smear, (lambda k, a: smeared(k, a, before=k.roll(1, dims=1)), looks), "goes round"),
+    (ch10.smear, (lambda k, a: smeared(k, a, before=torch.cat([0 * k[:, :1], k[:, :-1]], 1)), looks), "with zeros"),
+    (ch10.smear, (lambda k, a: smeared(k, a, before=torch.cat([k[:1], k[:-1]])), looks), "head before"),
+    (ch10.smear, (lambda k, a: smeared(k, a, own=a.sigmoid().mean()), looks), "A smeared key"),
+    (ch10.smear, (lambda k, a: smeared(k, a)[:, 1:], looks), "has shape [3, 4, 4], expected [3, 5, 4]"),
+    (ch10.smear, (lambda k, a: k, looks), "as they were"),
+    (ch10.smear, (smeared_in_place, looks), "You changed what you were given"),
+    (ch10.smear, (nothing, looks), "None"),
+    (ch10.smear, (smeared, stub), "That half is right"),
+    (ch10.smear, (smeared, lambda m, t, a: looks(m, t, 40 + 0 * a)), "Nothing is smeared here"),
+    (ch10.smear, (smeared, lambda m, t, a: looks(m, t, a, placed=False)), "read positions, too"),
+    (ch10.smear, (smeared, lambda m, t, a: looks(m, t, a, root=0)), "not divided by √d_head"),
+    (ch10.smear, (smeared, lambda m, t, a: looks(m, t, a, layer=0)), "That is layer 0"),
+    (ch10.smear, (smeared, lambda m, t, a: looks(m, t, a, from_place=1)), "its successor is 1 place on"),
+    (ch10.smear, (smeared, lambda m, t, a: looks(m, t, a, first=0)), "a mean over the queries of the second copy"),
+    (ch10.smear, (smeared, lambda m, t, a: looks(m, t, a, best=min)), "a mean over the queries of the second copy"),
+    (ch10.smear, (smeared, lambda m, t, a: looks(m, t, a)[:2]), "expected a head, a number of places and a mean"),
+    (ch10.smear, (smeared, lambda *_: (1, 2, 0.72)), "On a small model"),
+    (ch10.smear, (smeared, as_in_the_trained_model), "On a model of ours"),
+    (ch10.smear, (smeared, nothing), "What where_it_looks returns is None"),
     (ch10.smeared_induction, by_hand(alpha=0.0), "the key's own share"),
     (ch10.smeared_induction, by_hand(alpha=10.0), "the key's own share"),
     (ch10.smeared_induction, by_hand(sharp=15 / 40), "too softly"),
@@ -149,8 +201,10 @@ RIGHT = [
     (ch10.nobody_reads, runs(first_over)),
     (ch10.parted, from_the_end),
     (ch10.parted, lead_of(below)),
-    (ch10.smear, smeared_one_by_one),
-    (ch10.smear, lambda keys, alpha: smeared(keys.float(), alpha.float())),
+    (ch10.smear, (smeared_one_by_one, looks)),
+    (ch10.smear, (lambda keys, alpha: smeared(keys.float(), alpha.float()), looks)),
+    (ch10.smear, (smeared, query_by_query)),
+    (ch10.smear, (smeared, lambda *given: torch.tensor(looks(*given), dtype=torch.float64).tolist())),
     (ch10.smeared_induction, induction_in_keys),
     (ch10.smeared_induction, induction_in_another_basis),
 ]
