@@ -371,7 +371,7 @@ def _judge_strongest(answer, said: str, model, sources: list[int], destination: 
     found, value = tuple(whole_number(x, "A head or a source") for x in got[:2]), one_number(got[2], "The value")
     look, rise = _halves(model, sources, destination, out)
     best, (head, place) = _largest(look.clamp(min=0) * rise.clamp(min=0))
-    right, told = (head, sources[place]), f"On {which} you find head {found[0]}, source {found[1]}, value {value:.4g}"
+    right, told = (head, sources[place]), f"On {which} you find head {found[0]}, source {found[1]}"
     if found == right:
         require_close(value, best, f"On {which} the value of head {head}, source {sources[place]},", 1e-3 * best,
                       "It is what your first function returns.")  # fmt: skip
@@ -389,7 +389,11 @@ def _judge_strongest(answer, said: str, model, sources: list[int], destination: 
                                                                      strict=True)}  # fmt: skip
     for words, wrong in slips.items():
         require(found != wrong, f"{told}. {words}")
-    raise Wrong(f"{told}; another pair has {best:.4g}. Go through all {model.cfg.n_heads} heads and all the sources.")
+    fits = found[0] in range(len(look)) and found[1] in sources
+    require(fits, f"{told}: expected a head, 0 to {len(look) - 1}, and one of the sources.")
+    at = found[0], sources.index(found[1])
+    own = f"whose value is {(look[at].clamp(min=0) * rise[at].clamp(min=0)).item():.4g}"
+    raise Wrong(f"{told}, {own}; another pair has {best:.4g}. Go through all {len(look)} heads and all the sources.")
 
 
 @exercise("Exercise 4.6")

@@ -69,6 +69,7 @@ def predicted(answer, turner) -> str:
     for model, layer, which in (
         *small,
         (one, 0, "the trained model of one layer"),
+        (disguised(one, 17)[0], 0, "a model of ours"),
         (disguised(two, 16)[0], 1, "a model of ours"),
     ):
         _require_turner(second_half(turner, "turner", said, model, layer), model, layer, which)

@@ -462,7 +462,10 @@ def _require_spared(found: tuple, nats: float, model: AttentionOnlyTransformer, 
             log = (before / after).log()[:, seen]
             effects[earlier, side] = (before[:, seen] * log).sum() / before[..., 0].numel()
             slips[earlier, side] = -(after[:, seen] * log).sum() / before[..., 0].numel()
-    best, told = max(effects, key=effects.get), f"On {which}, for head 1.{later}, you find {found}, {nats:.4g}"
+    best, told = (
+        max(effects, key=effects.get),
+        f"On {which.removesuffix(',')}, for head 1.{later}, you find {found}, {nats:.4g}",
+    )
     require(found in effects, f"{told}: expected a head of layer 0 and 'Q' or 'K'.")
     if found == best and abs(nats - effects[best]) < 1e-4 * max(1.0, float(effects[best])):
         return

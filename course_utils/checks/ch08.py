@@ -451,14 +451,14 @@ def _loss(model, stream, tokens, skip: int = 1) -> float:
 
 @cache
 def _trained(seed: int):
-    """(name, model, contexts) of the shipped model and of one that no page shows."""
+    """(name, model, contexts) of the shipped model and of one that no page shows, which gets contexts of its own."""
     model = load_model("two-layer", "cpu")
     contexts = windows(load_text("validation"), 64)
-    draw = torch.randint(len(contexts), (3,), generator=torch.Generator().manual_seed(seed))
+    draw, other = torch.randint(len(contexts), (2, 3), generator=torch.Generator().manual_seed(seed))
     return ("the shipped model", model, contexts[draw]), (
         "a model that you have not seen",
         disguised(model, seed)[0],
-        contexts[draw],
+        contexts[other],
     )
 
 

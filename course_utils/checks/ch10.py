@@ -222,8 +222,8 @@ def smear(answer, where_it_looks) -> str:
     table = _looks(trained, text, torch.full((12,), -10.0))
     head, places = divmod(int(table.argmax()), 4)
     return (
-        f"{said} With all keys smeared, head 1.{head} of the trained model looks {places} places on, {table[head, places]:.2f}: its keys "
-        f"had carried that token before, by composition."
+        f"{said} With all keys smeared, head 1.{head} of the trained model looks {places} places on, "
+        f"{table[head, places]:.2f}: its keys had carried that token before, by composition."
     )
 
 
