@@ -2,7 +2,7 @@
 
 A checker is a function decorated with `exercise`, called with the reader's answer. It says "not attempted" for a stub,
 and otherwise which property failed, with the values. It never stops a notebook, Run All goes on; unless it is asked to:
-`check.shapes(shapes, strict=True)` raises NotPassed, as a grader's tests have to.
+`check.through_others(through_others, strict=True)` raises NotPassed, as a grader's tests have to.
 """
 
 import copy
@@ -106,7 +106,9 @@ def numbers(got, what: str) -> Tensor:
     try:
         # A list of Python's numbers keeps its 64 bits.
         got = got if torch.is_tensor(got) else torch.as_tensor(got, dtype=torch.float64)
-        return got.detach().double().cpu()
+        real = got.real if got.is_complex() and not bool(got.imag.any()) else got
+        require(not real.is_complex(), f"{what} is complex, expected real numbers.")
+        return real.detach().double().cpu()
     except (TypeError, ValueError, RuntimeError) as error:
         raise Wrong(f"{what} should be numbers or a tensor, not {type(got).__name__}") from error
 

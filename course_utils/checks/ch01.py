@@ -5,6 +5,7 @@ exercise ends in a finding also on the trained one and on the same in disguise.
 """
 
 import copy
+import math
 from collections.abc import Iterator
 
 import torch
@@ -18,10 +19,12 @@ from course_utils.checks.base import (
     drawn_tokens,
     exercise,
     normal,
+    one_number,
     require,
     require_close,
     require_given,
     require_shape,
+    second_half,
     small_model,
 )
 from course_utils.circuits import W_OV, centre
@@ -36,9 +39,19 @@ EXACT = 1e-9  # between two ways to compute the same thing in 64-bit numbers
 
 
 @exercise("Exercise 1.1")
-def shapes(answer) -> str:
-    cfg, batch, pos = SMALL, 2, 5
-    got = answer(cfg, batch, pos)
+def shapes(answer, heads_share) -> str:
+    models = {f"the {name} model": load_model(name, "cpu") for name in ("two-layer", "one-layer")}
+    models = {"a small model": small_model(SMALL, 1), **models, "an unseen model": load_model("unseen-a", "cpu")}
+    trained = models["the two-layer model"]
+    for sizes in ((SMALL, 2, 5), (SMALL, 3, 4), (trained.cfg, 1, 100)):
+        _judge_shapes(answer(*sizes), *sizes)
+    for name, model in models.items():
+        _judge_share(second_half(heads_share, "heads_share", "All six shapes fit.", model.cfg), name, model)
+    share = _learned(trained)["heads"] / _learned(trained)["all"]
+    return f"All six shapes fit; and without a look you knew that {share:.0%} of the trained model is heads."
+
+
+def _judge_shapes(got, cfg: ModelConfig, batch: int, pos: int) -> None:
     want = {
         "stream": (batch, pos, cfg.d_model),
         "query": (batch, pos, cfg.d_head),
@@ -60,7 +73,30 @@ def shapes(answer) -> str:
         sizes = f"d_model={cfg.d_model}, d_head={cfg.d_head}, d_vocab={cfg.d_vocab}, batch={batch}, pos={pos}"
         told = f"{name} has shape {tuple(got[name])}, expected {shape} ({sizes}). {hints.get(name, '')}"
         require(tuple(got[name]) == shape, told.strip())
-    return "All six shapes fit."
+
+
+def _judge_share(got, name: str, model: AttentionOnlyTransformer) -> None:
+    """What is right is counted in the model's weights; the reader had the sizes only."""
+    there, cfg = _learned(model), model.cfg
+    heads, rest = there["heads"], there["all"] - there["heads"]
+    want, got = heads / there["all"], one_number(got, "The share")
+    products = 2 * cfg.n_layers * cfg.n_heads * cfg.d_model**2
+    slips = {
+        "That is in percent: return a share, between 0 and 1.": 100 * want,
+        "That is the share of what is not in heads.": 1 - want,
+        "Divide by all that is learned, the heads' own numbers included.": heads / rest,
+        "That is with one head: a layer has n_heads of them.": heads / (heads + cfg.n_heads * rest),
+        "That is with one layer: each has its own heads.": heads / (heads + cfg.n_layers * rest),
+        "W_pos is left out: it is learned, too.": heads / (there["all"] - there["W_pos"]),
+        "W_U is left out: it is learned, too, and not the transpose of W_E.": heads / (there["all"] - there["W_U"]),
+        "A head learns four weights, W_Q, W_K, W_V and W_O.": 0.75 * heads / (0.75 * heads + rest),
+        "A head learns its narrow weights, not their products.": products / (products + rest),
+    }
+    for message, wrong in slips.items():
+        told = f"For {name} your share is {got:.4g}, expected {want:.4g}. {message}"
+        require(not math.isclose(got, wrong, rel_tol=1e-4) or math.isclose(want, wrong), told)
+    require(math.isclose(got, want, rel_tol=1e-4), f"For {name} your share is {got:.4g}, expected {want:.4g}: of "
+            f"{there['all']} numbers {heads} are in heads.")  # fmt: skip
 
 
 @exercise("Exercise 1.2")
@@ -211,6 +247,13 @@ def fold_biases(answer) -> str:
         raise Wrong("b_O is missing: carry the one through the head's last dimension, and let W_O read it there.")
     require_close(added[:, :-1], want, "What the head adds", EXACT, "It should be pattern @ (x W_V + b_V) W_O + b_O.")
     return "No bias left, and the same head."
+
+
+def _learned(model: AttentionOnlyTransformer) -> dict[str, int]:
+    """How many numbers each weight has, and the heads and all together."""
+    sizes = {name: weight.numel() for name, weight in model.named_parameters()}
+    heads = sum(sizes[name] for name in ("W_Q", "W_K", "W_V", "W_O"))
+    return sizes | {"heads": heads, "all": sum(sizes.values())}
 
 
 def _models(seed: int) -> Iterator[tuple[str, AttentionOnlyTransformer, Tensor]]:

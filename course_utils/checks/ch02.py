@@ -11,6 +11,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from course_utils import bigrams
 from course_utils.checkpoints import load_model
 from course_utils.checks.base import (
     Wrong,
@@ -19,24 +20,36 @@ from course_utils.checks.base import (
     exercise,
     normal,
     numbers,
+    one_number,
     require,
     require_close,
     require_given,
+    second_half,
     small_model,
 )
 from course_utils.config import ModelConfig
-from course_utils.corpus import common_tokens, load_text, spread, windows
+from course_utils.corpus import (
+    bigram_counts,
+    common_tokens,
+    count_bigrams,
+    load_text,
+    load_tokenizer,
+    spread,
+    token_counts,
+    windows,
+)
 from course_utils.losses import loss_by_position
 from course_utils.model import AttentionOnlyTransformer
 
 START, D_VOCAB = 0, 6
+PASSAGE = 30_000  # tokens
 # Two documents. The pair (5, 0) crosses from one into the other; token 4 never comes before another.
 TEXT = [START, 3, 1, 2, 1, 2, 5, START, 2, 1, 2, 2, 3, 4]
 SMALL = {"n_heads": 2, "d_model": 5, "d_head": 3, "d_vocab": 11, "n_ctx": 9}
 
 
 @exercise("Exercise 2.1")
-def count_pairs(answer) -> str:
+def count_pairs(answer, most_missing) -> str:
     other = 5  # a start token need not be 0
     texts = ([START, 1, 2], TEXT, [START, 3, START, 3], [other, 0, 1, other, 0, 0, 2], [other, other, 1, 1])
     for tokens in texts:
@@ -56,7 +69,49 @@ def count_pairs(answer) -> str:
                 raise Wrong(f"In {tokens} a pair was counted across two documents; the start token parts them.")
             require(got.sum() == want.sum(), f"{got.sum():g} pairs are counted in {tokens}, expected {want.sum():g}.")
         require_close(got, want, f"The table of {tokens}")
-    return "Every pair is counted once, and none that contains the start token."
+
+    for name, (tokens, d_vocab, start) in _texts_to_miss_in().items():
+        got = second_half(most_missing, "most_missing", "The pairs are counted.", list(tokens), d_vocab, start)
+        _judge_missing(got, name, tokens, d_vocab, start)
+    kinds, text = load_text("validation")[:PASSAGE].unique(return_inverse=True)
+    now, after, missing = _most_missing(*_table_of(text.tolist(), len(kinds), 0))
+    pair = " before ".join(f"`{load_tokenizer().show(int(kinds[each]))}`" for each in (now, after))
+    by_chance = _most_missing(*_table_of(_shuffled(text), len(kinds), 0))[2]
+    return (
+        "Every pair is counted once, and none that contains the start token. In the validation text's first "
+        f"{PASSAGE} tokens {pair} is missing {missing:.0f} times; shuffled, no pair more than {by_chance:.0f} times."
+    )
+
+
+def _judge_missing(got, name: str, tokens: list[int], d_vocab: int, start: int) -> None:
+    counts, expected = _table_of(tokens, d_vocab, start)
+    got = _table(got, "Present token, next token and how many are missing", (3,))
+    now, after, missing = want = _most_missing(counts, expected)
+    often, by_chance = counts[now, after].item(), expected[now, after].item()
+    place = tuple(got[:2].tolist())
+    pairs = {
+        "Present and next are exchanged.": (after, now),
+        "That pair comes most often beyond what is expected: look for the one that falls short.":
+            _most_missing(expected, counts)[:2],
+        "That is the pair that is expected most: take off how often it comes.":
+            _most_missing(0 * counts, expected)[:2],
+    }  # fmt: skip
+    amounts = {
+        "That is how often the pair comes: return how many are missing.": often,
+        "That is how often the pair is expected: take off how often it comes.": by_chance,
+        "N is the number of pairs that you counted, not of tokens.": by_chance * counts.sum() / len(tokens) - often,
+        "The sign is the other way: expected, less counted.": -missing,
+    }
+    if place == (now, after):
+        hint = next((says for says, wrong in amounts.items() if close(got[2], wrong, 1e-2)), "")
+    else:
+        hint = next((says for says, wrong in pairs.items() if place == wrong), "")
+        if not hint and all(token in range(d_vocab) for token in place):
+            pair = int(place[0]), int(place[1])
+            if counts[pair] * by_chance <= often * expected[pair]:
+                hint = "In proportion it falls as far short, or farther: take the difference, or rare tokens win."
+    told = f"you say pair ({got[0]:g}, {got[1]:g}), {got[2]:.2f} missing; expected ({now}, {after}), {missing:.2f}."
+    require(close(got, want, 1e-2), f"For {name} {told} {hint}".strip())
 
 
 @exercise("Exercise 2.2")
@@ -179,7 +234,7 @@ def _judge_loss(answer, log_probs: Tensor, text: list[int], start: int) -> None:
 
 
 @exercise("Exercise 2.4")
-def smooth(answer) -> str:
+def smooth(answer, best_k) -> str:
     counts = _pairs(TEXT, START)
     for k in (1.0, 0.25):
         got = _table(answer(counts.clone(), k), "Your table", (D_VOCAB, D_VOCAB))
@@ -193,7 +248,61 @@ def smooth(answer) -> str:
         if k != 1 and close(got, _add(counts, 1.0)):
             raise Wrong(f"With k = {k} you added 1 to each count, expected {k}.")
         require_close(got, _add(counts, k), f"The table for k = {k}", 1e-6)
-    return "Every row sums to 1, and no pair is impossible any more."
+
+    for name, given in _texts_to_smooth().items():
+        tables = (each.clone() for each in given[:2])
+        _judge_k(second_half(best_k, "best_k", "Every row sums to 1.", *tables, list(given[2])), name, *given)
+    counts, held_out = bigram_counts(), count_bigrams(load_text("validation"), 4096)
+    loss = {k: bigrams.loss(bigrams.add_k(counts, k), held_out) for k in (1, 0.3, 0.1, 0.03, 0.01, 0.003)}
+    best = min(loss, key=loss.get)
+    return (
+        f"No pair is impossible any more. With the counts of the whole text new text does best with {best} added, by "
+        f"{loss[1] - loss[best]:.2f} nats better than with 1; the counted text itself always wants the least."
+    )
+
+
+def _judge_k(got, name: str, counts: Tensor, held_out: Tensor, ks: list[float]) -> None:
+    got = one_number(got, "k")
+    require(
+        any(math.isclose(got, k, rel_tol=1e-5) for k in ks), f"For {name} your k is {got:g}, which is none of {ks}."
+    )
+
+    def best(tables, pairs, ks=ks) -> float:
+        return min(ks, key=lambda k: -(pairs * _add(tables, k).log()).sum().item())
+
+    want = best(counts, held_out)
+    slips = {
+        "That is where the loss is largest.": min(ks, key=lambda k: (held_out * _add(counts, k).log()).sum().item()),
+        "That is best on the text that was counted itself, which tests nothing.": best(counts, counts),
+        "That is what the held-out counts would need, tested on the others.": best(held_out, counts),
+        "Every pair counts once there: weigh it by how often it comes.": best(counts, (held_out > 0).double()),
+        "All pairs count alike there: weigh each by how often it comes.": best(counts, torch.ones_like(held_out)),
+    }
+    hint = " Or: ".join(says for says, wrong in slips.items() if math.isclose(got, wrong, rel_tol=1e-5))
+    require(math.isclose(got, want, rel_tol=1e-5), f"For {name} your k is {got:g}, expected {want:g}. {hint}".strip())
+
+
+def _texts_to_smooth() -> dict[str, tuple[Tensor, Tensor, list[float]]]:
+    """Counts, counts of other text, and what may be added."""
+    often = token_counts().topk(200).indices.numpy()
+    text = load_text("validation")
+
+    def block(counts) -> Tensor:
+        return torch.from_numpy(counts[often][:, often].toarray()).double()
+
+    whole, other = block(bigram_counts()), block(count_bigrams(text, 4096))
+    little = block(count_bigrams(text[:100_000], 4096))
+    chance = drawn_tokens(D_VOCAB, (400,), 8).tolist()
+    frequent, rare = torch.zeros(2, D_VOCAB, D_VOCAB, dtype=torch.float64)
+    frequent[0, 1], rare[range(1, 5), range(2, 6)] = 100, 1
+    return {
+        "a small text": (_pairs(TEXT, START), _pairs(TEXT[4:], START), [3.0, 0.5, 0.01]),
+        "tokens drawn by chance": (_pairs(chance[:60], START), _pairs(chance, START), [0.01, 0.3, 30.0]),
+        "the trained model's text": (whole, other, [30.0, 3.0, 0.5, 0.001]),
+        "less text": (little, other, [10.0, 2.0, 0.2, 0.02]),
+        "the text that was counted itself": (little, little, [1.0, 0.1, 0.001, 0.01]),
+        "one frequent token and four rare ones": (frequent + torch.eye(D_VOCAB), frequent + rare, [3.0, 0.5, 0.01]),
+    }
 
 
 @exercise("Exercise 2.5")
@@ -238,6 +347,35 @@ def smallest_width(answer, width_of) -> str:
         }
         require(got == want, f"For {name} your width is {got}, expected {want}. {hints.get(got, '')}".strip())
     return "The rank of log P, once each row may be shifted by a constant: it gives a model's width away."
+
+
+def _texts_to_miss_in() -> dict[str, tuple[list[int], int, int]]:
+    """Texts, the sizes of their vocabularies and their start tokens; each has one pair that is clearly most missing."""
+    small = [5, 2, 4, 2, 2, 0, 3, 4, 3, 3, 2, 2, 2, 2, 0, 2, 2, 3, 2, 5, 4, 2, 1]
+    text, cases = load_text("validation"), {"a small text": (small, D_VOCAB, 5)}
+    for name, at in (("the validation text", 0), ("another text, its tokens renamed", 140_000)):
+        kinds, tokens = text[at : at + PASSAGE].unique(return_inverse=True)
+        new = torch.randperm(len(kinds), generator=torch.Generator().manual_seed(at))
+        start = int(new[kinds == load_tokenizer().start_id])
+        for title, given in ((name, new[tokens].tolist()), (f"{name}, shuffled", _shuffled(new[tokens]))):
+            cases[title] = (given, len(kinds), start)
+    return cases
+
+
+def _shuffled(tokens: Tensor) -> list[int]:
+    return tokens[torch.randperm(len(tokens), generator=torch.Generator().manual_seed(1))].tolist()
+
+
+def _table_of(tokens: list[int], d_vocab: int, start: int) -> tuple[Tensor, Tensor]:
+    """Counts of pairs, and what they would be on the mean if order meant nothing."""
+    counts = torch.from_numpy(count_bigrams(torch.tensor(tokens), d_vocab, start).toarray()).double()
+    return counts, counts.sum(1, keepdim=True) * counts.sum(0) / counts.sum()
+
+
+def _most_missing(counts: Tensor, expected: Tensor) -> tuple[int, int, float]:
+    missing = expected - counts
+    now, after = divmod(int(missing.argmax()), len(counts))
+    return now, after, missing[now, after].item()
 
 
 def _pairs(tokens: list[int], start: int | None) -> Tensor:

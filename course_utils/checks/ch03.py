@@ -17,6 +17,7 @@ from course_utils.checks.base import (
     require,
     require_close,
     require_given,
+    second_half,
     small_model,
 )
 from course_utils.circuits import through_head
@@ -31,7 +32,7 @@ TOLERANT = 1e-3  # so may the trained model
 
 
 @exercise("Exercise 3.1")
-def last_gets(answer) -> str:
+def last_gets(answer, writes_most) -> str:
     got = numbers(answer(), "What the head adds")
     X, weights = torch.tensor([[2.0, 0], [0, 4], [6, 2]]).double(), torch.tensor([0.5, 0.25, 0.25]).double()
     average = weights @ X
@@ -44,7 +45,53 @@ def last_gets(answer) -> str:
     }
     name_mistake(got, mistakes)
     require_close(got, average.flip(0), "What the head adds", EXACT, "First the weighted average, then the swap.")
-    return "Average, then swap; or swap, then average."
+
+    one_layer = _one_layer()
+    texts = [load_tokenizer().context(text) for text in ("raise ValueError(", "while True:\n    try")]
+    cases = [
+        (small_model(SMALL, seed), torch.tensor([ids])) for seed, ids in ((4, [0, 5, 11, 3]), (9, [0, 8, 2, 8, 6]))
+    ]
+    hidden, untrained = disguised(one_layer, 6)[0], _one_layer(random=True)
+    cases += [(model, tokens) for model in (one_layer, hidden, untrained) for tokens in texts]
+    for model, tokens in cases:
+        got = second_half(writes_most, "writes_most", "The two numbers are right.", model, tokens.clone())
+        _judge_writer(got, model, tokens)
+    (one, size, rest), (other, *_) = (_best_of(_sizes(one_layer, tokens)) for tokens in texts)
+    _, control, others = _best_of(_sizes(untrained, texts[0]))
+    return (
+        f"Average, then move. In the trained model one text wakes head {one}, which writes {size / rest:.1f} times as "
+        f"much as the others, the other text head {other}. Untrained, the largest writes {control / others:.1f} times "
+        "as much: nobody is awake."
+    )
+
+
+def _judge_writer(got, model, tokens) -> None:
+    got = numbers(got, "Head, size and the others' mean size")
+    require(tuple(got.shape) == (3,), f"Your function returns shape {list(got.shape)}, expected three numbers.")
+    sizes, cache = _sizes(model, tokens), model.run_with_cache(tokens)[1]
+    want = _best_of(sizes)
+    x, pattern, W_OV = model.W_E[tokens[0]], cache.pattern[0, 0], model.W_V[0] @ model.W_O[0]
+    averages = pattern[:, -1] @ x
+    mistakes = {
+        "These are the sizes of the averages: W_V W_O comes after.": _best_of(averages.norm(dim=-1)),
+        "This is what position 0 gets: take the last one.": _best_of(_sizes(model, tokens, 0)),
+        "This is what all positions get: take the last one only.":
+            _best_of(torch.stack([each.norm() for each in pattern @ x @ W_OV])),
+        "The pattern's axes are query, then key: take the last row.":
+            _best_of((pattern[:, :, -1, None] * x @ W_OV).sum(dim=1).norm(dim=-1)),
+        "This is with a plain mean over the sources: each counts by its weight.":
+            _best_of((x.mean(dim=0) @ W_OV).norm(dim=-1)),
+        "This is the last position's own vector, moved: it attends to others, too.":
+            _best_of((x[-1] @ W_OV).norm(dim=-1)),
+        "Values don't read positions: leave W_pos out.":
+            _best_of((pattern[:, -1:] @ (x + model.W_pos[: len(x)]) @ W_OV).norm(dim=-1).flatten()),
+        "These are the squares of the sizes.": _best_of(sizes**2),
+        "The mean is that of all heads: leave the largest out.": [*want[:2], sizes.mean().item()],
+        "This is the head that writes least.": [_best_of(-sizes)[0], *got[1:].tolist()],
+    }  # fmt: skip
+    _reject_unless_right(got, want, mistakes)
+    for i, what in enumerate(("The head", "Its size", "The others' mean size")):
+        require_close(got[i], torch.tensor(want[i]), what, TOLERANT, "The norm of what a head adds to the stream.")
 
 
 @exercise("Exercise 3.2")
@@ -82,7 +129,7 @@ def most_needed(answer) -> str:
 
 
 @exercise("Exercise 3.3")
-def arrives(answer) -> str:
+def arrives(answer, most_from) -> str:
     model, tokens = small_model(SMALL, 4), torch.tensor([[0, 5, 11, 3, 11, 8, 2]])
     head, destination, source = 1, 5, 2
     _, cache = model.run_with_cache(tokens)
@@ -110,7 +157,53 @@ def arrives(answer) -> str:
     parts = [numbers(answer(model, tokens, head, destination, j), "What arrives") for j in range(destination + 1)]
     whole = cache.head_out(0, head)[0, destination] @ model.W_U
     require_close(sum(parts), whole, "The sum over all sources", EXACT, "It should be all that the head adds.")
-    return "One number of the pattern times one row of a table; over all sources, the head."
+
+    one_layer = _one_layer()
+    hidden = disguised(one_layer, 7)[0]
+    cases = [(small_model(SMALL, 4, W_V=4, W_O=4), [0, 5, 11, 3, 11, 8, 2], 7)]
+    cases += [(small_model(SMALL, 9, W_V=4, W_O=4), [0, 3, 6, 6, 12, 1], 2)]
+    for text, out in (("try:\n    import numpy as", " np"), ("foo(a, b", ")"), ("x = [1, 2, 3", "]")):
+        ids, _, one = _ids(text, " get", out)
+        cases += [(one_layer, ids, one), (hidden, ids, one)]
+    for model, ids, out in cases:
+        tokens = torch.tensor([ids])
+        got = second_half(most_from, "most_from", "What arrives is right.", model, tokens.clone(), out)
+        _judge_source(got, model, tokens, out)
+    ids, _, out = _ids("foo(a, b", " get", ")")
+    place, fall, others = _best_of(_falls(one_layer, torch.tensor([ids]), out))
+    source = "the start token" if place == 0 else f"position {place}"
+    return (
+        "One number of the pattern times one row of a table; over all sources, the head. What says most for `)` after "
+        f"`foo(a, b` is {source}: without it log P falls by {fall:.2f}, without another source by {others:.2f}."
+    )
+
+
+def _judge_source(got, model, tokens, out: int) -> None:
+    got = numbers(got, "Source, fall and the others' mean fall")
+    require(tuple(got.shape) == (3,), f"Your function returns shape {list(got.shape)}, expected three numbers.")
+    falls, told = _falls(model, tokens, out), _told(model, tokens)
+    want, by_place = _best_of(falls), dict(enumerate(falls.tolist()))
+    alone = torch.zeros_like(told).index_fill_(1, torch.tensor(out), 1) * told
+    pattern = model.run_with_cache(tokens)[1].pattern
+    one_head = torch.stack([_arriving(model, tokens, pattern, 0, len(told) - 1, j) for j in range(len(told))])
+    mistakes = {
+        "The start token counts here: it is a source like all others.": _best({k: by_place[k] for k in by_place if k}),
+        "The last position counts: it looks at itself, too.": _best({k: by_place[k] for k in list(by_place)[:-1]}),
+        "These are the logits that arrive: take them off, and see how far log P falls.": _best_of(told[:, out]),
+        "These are logits less their mean: take them off, and see how far log P falls.":
+            _best_of((told - told.mean(dim=1, keepdim=True))[:, out]),
+        "You took off what arrives for `out` alone: take it off all logits.":
+            _best_of(_falls(model, tokens, out, alone)),
+        "This is head 0 alone: take what arrives through all heads together.":
+            _best_of(_falls(model, tokens, out, one_head)),
+        "Probabilities are compared: take the difference of their logarithms, in nats.":
+            _best_of(_falls(model, tokens, out, log=False)),
+        "This is what log P gains when nothing arrives: a fall is before, less after.": _best_of(-falls),
+        "The control is the mean over the *other* sources: leave the largest out.": [*want[:2], falls.mean().item()],
+    }  # fmt: skip
+    _reject_unless_right(got, want, mistakes)
+    for i, what in enumerate(("The source", "The fall", "The control")):
+        require_close(got[i], torch.tensor(want[i]), what, TOLERANT, "log P before, less log P without what arrives.")
 
 
 @exercise("Exercise 3.4")
@@ -270,6 +363,29 @@ def _arriving(model, tokens, pattern, head: int, destination: int, source: int) 
     return through_head(model, x, pattern[0, :, head], 0, head)[0, destination] @ model.W_U
 
 
+def _told(model, tokens) -> torch.Tensor:
+    """[source, d_vocab]: what the last position gets from each, through all heads."""
+    pattern, last = model.run_with_cache(tokens)[1].pattern, tokens.shape[1] - 1
+    heads = range(model.cfg.n_heads)
+    return torch.stack(
+        [sum(_arriving(model, tokens, pattern, head, last, source) for head in heads) for source in range(last + 1)]
+    )
+
+
+def _falls(model, tokens, out: int, told: torch.Tensor | None = None, log: bool = True) -> torch.Tensor:
+    """By how much log P(out), or P(out), is lower at the last position without what each source told."""
+    logits = model(tokens)[0, -1]
+    told = _told(model, tokens) if told is None else told
+    before, after = logits.log_softmax(dim=0)[out], (logits - told).log_softmax(dim=1)[:, out]
+    return before - after if log else before.exp() - after.exp()
+
+
+def _sizes(model, tokens, place: int = -1) -> torch.Tensor:
+    """The norm of what each head adds at a position."""
+    cache = model.run_with_cache(tokens)[1]
+    return torch.stack([cache.head_out(0, head)[0, place].norm() for head in range(model.cfg.n_heads)])
+
+
 def _one_layer(random: bool = False) -> AttentionOnlyTransformer:
     model = load_model("one-layer", "cpu")
     return AttentionOnlyTransformer.init(model.cfg, seed=1).requires_grad_(False) if random else model
@@ -291,6 +407,10 @@ def _best(falls: dict[int, float]) -> list[float]:
     """The position with the largest fall, the fall, and the mean fall over the others."""
     place = max(falls, key=falls.get)
     return [place, falls[place], (sum(falls.values()) - falls[place]) / max(1, len(falls) - 1)]
+
+
+def _best_of(values: torch.Tensor) -> list[float]:
+    return _best(dict(enumerate(values.tolist())))
 
 
 def _open() -> list[float]:

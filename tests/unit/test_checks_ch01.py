@@ -25,6 +25,23 @@ def shapes_but(**wrong):
     return answer
 
 
+def share(
+    cfg, heads=True, layers=True, weights=4, vocabularies=2, pos=True, of=lambda heads, rest: heads / (heads + rest)
+):
+    """What share of a model's weights is in heads, with one mistake."""
+    inside = weights * cfg.d_model * cfg.d_head * (cfg.n_heads if heads else 1) * (cfg.n_layers if layers else 1)
+    return of(inside, (vocabularies * cfg.d_vocab + pos * cfg.n_ctx) * cfg.d_model)
+
+
+def share_of_products(cfg):
+    products = 2 * cfg.n_layers * cfg.n_heads * cfg.d_model**2
+    return products / (products + (2 * cfg.d_vocab + cfg.n_ctx) * cfg.d_model)
+
+
+def share_with(**mistake):
+    return lambda cfg: share(cfg, **mistake)
+
+
 def parts(model, tokens, position, token, first=0, at=0):
     _, cache = model.run_with_cache(tokens)
     heads = [cache.head_out(layer, h) for layer in range(model.cfg.n_layers) for h in range(model.cfg.n_heads)]
@@ -124,16 +141,37 @@ def folded(values=True, output=True, keep_one=False):
     return answer
 
 
+def stub(*_):
+    raise NotImplementedError
+
+
 def nothing(*_):
     return None
 
 
 MISTAKES = [
-    (ch01.shapes, (shapes_but(query=lambda c, b, p: (b, p, c.d_model)),), "query has shape (2, 5, 10)"),
-    (ch01.shapes, (shapes_but(head_out=lambda c, b, p: (b, p, c.d_head)),), "must have the shape of the stream"),
-    (ch01.shapes, (shapes_but(W_OV=lambda c, b, p: (c.d_head, c.d_head)),), "only its rank is d_head"),
-    (ch01.shapes, (lambda cfg, batch, pos: {"stream": (batch, pos, cfg.d_model)},), "The names are ['stream']"),
-    (ch01.shapes, (nothing,), "NoneType, expected a dict"),
+    (ch01.shapes, (shapes_but(query=lambda c, b, p: (b, p, c.d_model)), share), "query has shape (2, 5, 10)"),
+    (ch01.shapes, (shapes_but(head_out=lambda c, b, p: (b, p, c.d_head)), share), "must have the shape of the stream"),
+    (ch01.shapes, (shapes_but(W_OV=lambda c, b, p: (c.d_head, c.d_head)), share), "only its rank is d_head"),
+    (ch01.shapes, (lambda cfg, batch, pos: {"stream": (batch, pos, cfg.d_model)}, share), "The names are ['stream']"),
+    (ch01.shapes, (lambda cfg, batch, pos: shapes_but()(cfg, 2, 5), share), "d_vocab=17, batch=3"),
+    (ch01.shapes, (lambda *_: shapes_but()(ch01.SMALL, *_[1:]), share), "expected (1, 100, 384)"),
+    (ch01.shapes, (shapes_but(), stub), "All six shapes fit. That half is right. Now `heads_share`"),
+    (ch01.shapes, (nothing, share), "NoneType, expected a dict"),
+    (ch01.shapes, (shapes_but(), share_with(heads=False)), "with one head"),
+    (ch01.shapes, (shapes_but(), share_with(layers=False)), "with one layer"),
+    (ch01.shapes, (shapes_but(), share_with(weights=3)), "learns four weights"),
+    (ch01.shapes, (shapes_but(), share_with(vocabularies=1)), "W_U is left out"),
+    (ch01.shapes, (shapes_but(), share_with(pos=False)), "W_pos is left out"),
+    (ch01.shapes, (shapes_but(), share_of_products), "not their products"),
+    (ch01.shapes, (shapes_but(), share_with(of=lambda heads, rest: heads / rest)), "the heads' own numbers included"),
+    (ch01.shapes, (shapes_but(), share_with(of=lambda heads, rest: rest / (heads + rest))), "what is not in heads"),
+    (ch01.shapes, (shapes_but(), lambda cfg: 100 * share(cfg)), "in percent"),
+    (ch01.shapes, (shapes_but(), lambda cfg: 4 / 15), "For a small model your share is 0.2667"),
+    (ch01.shapes, (shapes_but(), lambda cfg: 4 / 15 if cfg.d_model > 10 else share(cfg)), "For the one-layer model"),
+    (ch01.shapes, (shapes_but(), lambda cfg: share(cfg) if cfg.d_model in (10, 384) else 4 / 15), "an unseen model"),
+    (ch01.shapes, (shapes_but(), share_with(of=lambda heads, rest: (heads, rest))), "expected one number"),
+    (ch01.shapes, (shapes_but(), nothing), "is None"),
     (ch01.logit_parts, (parts_of_the_token_that_stands_there, gain), "use the token given"),
     (ch01.logit_parts, (lambda *given: parts(*given, first=-1), gain), "the first part is the whole logit"),
     (ch01.logit_parts, (lambda *given: parts(*given, at=-1), gain), "the position before the one given"),

@@ -1,6 +1,7 @@
 """The checkers of chapter 2: what they say to plausible mistakes."""
 
 import math
+from collections import Counter
 from itertools import pairwise
 
 import pytest
@@ -37,6 +38,56 @@ def count_once(tokens, d_vocab, start_id):
 
 def count_from_zero(tokens, d_vocab, start_id):
     return counted(kept(tokens, 0), d_vocab)
+
+
+def count(tokens, d_vocab, start_id):
+    return counted(kept(tokens, start_id), d_vocab)
+
+
+def missing(tokens, d_vocab, start_id, of=lambda counts, expected: expected - counts, says=None, n=None, table=count):
+    """The pair that is most missing, with one mistake."""
+    counts = table(tokens, d_vocab, start_id)
+    expected = counts.sum(1, keepdim=True) * counts.sum(0) / (n or counts.sum())
+    now, after = divmod(of(counts, expected).argmax().item(), d_vocab)
+    return now, after, (says or (lambda counts, expected: expected - counts))(counts, expected)[now, after]
+
+
+def missing_with(**mistake):
+    return lambda *given: missing(*given, **mistake)
+
+
+def of_all_tokens(tokens, d_vocab, start_id):
+    return missing(tokens, d_vocab, start_id, n=len(tokens), says=lambda c, e: e - c)
+
+
+def the_most_frequent_token_twice(tokens, d_vocab, start_id):
+    counts = count(tokens, d_vocab, start_id)
+    a = counts.sum(1).argmax().item()
+    return a, a, counts[a].sum() * counts[:, a].sum() / counts.sum() - counts[a, a]
+
+
+def smooth(counts, k):
+    return (counts + k) / (counts + k).sum(1, keepdim=True)
+
+
+def chosen(counts, held_out, ks, best=min):
+    return best(ks, key=lambda k: -(held_out * smooth(counts, k).log()).sum())
+
+
+def frequencies(counts):
+    return counts / counts.sum(1, keepdim=True).clamp(min=1)
+
+
+def by_squares(counts, held_out, ks):
+    return min(ks, key=lambda k: (frequencies(held_out) - smooth(counts, k)).square().sum())
+
+
+def row_by_row(counts, held_out, ks):
+    return chosen(counts, frequencies(held_out), ks)
+
+
+def stub(*_):
+    raise NotImplementedError
 
 
 def kept(tokens, start_id):
@@ -87,6 +138,35 @@ def rank_of(ask, tokens):
 
 # An answer of a second function, with a right first one: (checker, answers, what the message must say)
 SECONDS = [
+    ("count_pairs", (count, missing_with(of=lambda c, e: c - e)), "comes most often beyond"),
+    ("count_pairs", (count, missing_with(of=lambda c, e: e)), "is expected most"),
+    ("count_pairs", (count, missing_with(of=lambda c, e: e / (c + 1e-9))), "rare tokens win"),
+    ("count_pairs", (count, missing_with(says=lambda c, e: c - e)), "The sign is the other way"),
+    ("count_pairs", (count, missing_with(says=lambda c, e: c)), "how often the pair comes"),
+    ("count_pairs", (count, missing_with(says=lambda c, e: e)), "how often the pair is expected"),
+    ("count_pairs", (count, missing_with(table=count_transposed)), "Present and next are exchanged"),
+    ("count_pairs", (count, missing_with(table=count_all)), "expected (2, 3)"),
+    ("count_pairs", (count, missing_with(table=count_across)), "expected (2, 3)"),
+    ("count_pairs", (count, missing_with(table=count_from_zero)), "expected (2, 3)"),
+    ("count_pairs", (count, of_all_tokens), "not of tokens"),
+    ("count_pairs", (count, the_most_frequent_token_twice), "expected"),
+    ("count_pairs", (count, lambda *given: missing(*given)[:2]), "has shape [2], expected [3]"),
+    ("count_pairs", (count, lambda *given: (-1, 70_000, 5.0)), "you say pair (-1, 70000)"),
+    ("count_pairs", (count, lambda *given: None), "is None"),
+    ("smooth", (smooth, lambda *given: chosen(*given, best=max)), "where the loss is largest"),
+    ("smooth", (smooth, lambda counts, held_out, ks: chosen(counts, counts, ks)), "which tests nothing"),
+    ("smooth", (smooth, lambda counts, held_out, ks: chosen(held_out, counts, ks)), "tested on the others"),
+    ("smooth", (smooth, lambda counts, held_out, ks: chosen(counts, (held_out > 0).double(), ks)), "Every pair counts"),
+    ("smooth", (smooth, lambda counts, held_out, ks: chosen(counts, 0 * counts + 1, ks)), "All pairs count alike"),
+    ("smooth", (smooth, by_squares), "For the trained model's text your k is 3, expected 0.5"),
+    ("smooth", (smooth, row_by_row), "For one frequent token"),
+    ("smooth", (smooth, stub), "Now `best_k`"),
+    ("count_pairs", (count, stub), "Now `most_missing`"),
+    ("smooth", (smooth, lambda counts, held_out, ks: min(ks)), "expected"),
+    ("smooth", (smooth, lambda counts, held_out, ks: max(ks)), "expected"),
+    ("smooth", (smooth, lambda counts, held_out, ks: ks[-1]), "expected"),
+    ("smooth", (smooth, lambda counts, held_out, ks: 0.03), "none of [3.0, 0.5, 0.01]"),
+    ("smooth", (smooth, lambda counts, held_out, ks: None), "is None"),
     ("next_token", (next_token, lambda E, U, t: t[entropy(E, U)[t].argmax()]), "least sure"),
     ("next_token", (next_token, lambda E, U, t: entropy(E, U)[t].argmin()), "its place in the list"),
     ("next_token", (next_token, lambda E, U, t: entropy(E, U).argmin()), "among the tokens given"),
@@ -166,6 +246,35 @@ def test_a_mistake_of_the_second_function_is_named(name, answers, says):
     outcome = getattr(ch02, name)(*answers)
     assert outcome.status == "failed", outcome
     assert says in outcome.message
+
+
+def by_dictionary(tokens, d_vocab, start_id):
+    """The same without a table."""
+    pairs = kept(tokens, start_id)
+    often, first, second = Counter(pairs), Counter(a for a, _ in pairs), Counter(b for _, b in pairs)
+    lacks = {(a, b): first[a] * second[b] / len(pairs) - often[a, b] for a in first for b in second}
+    pair = max(lacks, key=lacks.get)
+    return [*pair, lacks[pair]]
+
+
+def by_mean(counts, held_out, ks):
+    losses = [-(held_out.double() * smooth(counts.double(), k).log()).sum() / held_out.sum() for k in ks]
+    return torch.tensor(ks)[torch.stack(losses).argmin()]
+
+
+@pytest.mark.parametrize(
+    ("name", "answers"),
+    [
+        ("count_pairs", (count, missing)),
+        ("count_pairs", (lambda *given: count(*given).int(), by_dictionary)),
+        ("smooth", (smooth, chosen)),
+        ("smooth", (smooth, by_mean)),
+        ("smooth", (smooth, lambda counts, held_out, ks: chosen(counts.float(), held_out.float(), ks))),
+    ],
+)
+def test_right_answers_in_other_forms_pass(name, answers):
+    outcome = getattr(ch02, name)(*answers)
+    assert outcome.status == "passed", outcome
 
 
 def test_every_checker_has_two_mistakes_or_more():

@@ -12,6 +12,14 @@ def nothing(*_):
     return None
 
 
+def stub(*_):
+    raise NotImplementedError
+
+
+def paper():
+    return [1.5, 2.5]
+
+
 # --- plausible mistakes: (checker, answer, what the message must say) ---
 
 
@@ -52,6 +60,60 @@ def needed(first=1, last=-1, pile=False, log=True, sign=1, others=True):
         best = falls.argmax()
         rest = (falls.sum() - falls[best]) / (len(falls) - 1) if others else falls.mean()
         return best + first, falls[best], rest
+
+    return answer
+
+
+def loudest(
+    place=-1, moved=True, plain=False, own=False, looked_at=False, pos=False, squared=False, all_=False, sign=1
+):
+    """The head that writes most at the last position, with one mistake."""
+
+    def answer(model, tokens):
+        pattern, x = model.run_with_cache(tokens)[1].pattern[0, 0], model.W_E[tokens[0]]
+        x = x + model.W_pos[: len(x)] if pos else x
+        weights = pattern[:, :, place] if looked_at else pattern[:, place]
+        averages = x[-1].repeat(len(weights), 1) if own else x.mean(0).repeat(len(weights), 1) if plain else weights @ x
+        added = (averages[:, None] @ model.W_V[0] @ model.W_O[0])[:, 0] if moved else averages
+        sizes = added.norm(dim=1) ** (2 if squared else 1)
+        best = (sign * sizes).argmax()
+        return best, sizes[best], sizes.mean() if all_ else (sizes.sum() - sizes[best]) / (len(sizes) - 1)
+
+    return answer
+
+
+def at_all_positions(model, tokens):
+    cache = model.run_with_cache(tokens)[1]
+    sizes = torch.stack([cache.head_out(0, head)[0].norm() for head in range(model.cfg.n_heads)])
+    best = sizes.argmax()
+    return best, sizes[best], (sizes.sum() - sizes[best]) / (len(sizes) - 1)
+
+
+def by_cache(model, tokens):
+    """The same from what the model kept of its run, as Python's numbers."""
+    cache = model.run_with_cache(tokens)[1]
+    sizes = [cache.head_out(0, head)[0, -1].norm().item() for head in range(model.cfg.n_heads)]
+    best = sizes.index(max(sizes))
+    return [best, sizes[best], np.mean(sizes[:best] + sizes[best + 1 :])]
+
+
+def told_most(first=0, last=0, centred=None, alone=False, heads=None, log=True, sign=1, others=True):
+    """The source from which most arrives for a token, with one mistake."""
+
+    def answer(model, tokens, out):
+        logits, cache = model.run_with_cache(tokens)
+        W_OV = model.W_V[0] @ model.W_O[0]
+        vectors = cache.pattern[0, 0, :, -1, :, None] * (model.W_E[tokens[0]] @ W_OV)
+        told = vectors[:heads].sum(0) @ model.W_U
+        if alone:
+            told = torch.nn.functional.one_hot(torch.tensor(out), model.cfg.d_vocab) * told
+        before, after = logits[0, -1].softmax(0)[out], (logits[0, -1] - told).softmax(1)[:, out]
+        falls = sign * (before.log() - after.log() if log else before - after)
+        if centred is not None:
+            falls = (told - centred * told.mean(1, keepdim=True))[:, out]
+        falls = falls[first : len(falls) - last]
+        best = falls.argmax()
+        return best + first, falls[best], (falls.sum() - falls[best]) / (len(falls) - 1) if others else falls.mean()
 
     return answer
 
@@ -143,14 +205,29 @@ def without_position_0(pos):
 
 
 MISTAKES = [
-    (ch03.last_gets, lambda: [2.5, 1.5], "not swapped yet"),
-    (ch03.last_gets, lambda: [2, 8 / 3], "plain mean"),
-    (ch03.last_gets, lambda: [6, 8], "sum of the vectors"),
-    (ch03.last_gets, lambda: [2, 6], "own vector"),
-    (ch03.last_gets, lambda: [7.5, 4.5], "what the position holds afterwards"),
-    (ch03.last_gets, lambda: [1.5, 2.0], "is 2 at [1], expected 2.5"),
-    (ch03.last_gets, lambda: "1.5, 2.5", "should be numbers"),
-    (ch03.last_gets, nothing, "is None"),
+    (ch03.last_gets, (lambda: [2.5, 1.5], loudest()), "not swapped yet"),
+    (ch03.last_gets, (lambda: [2, 8 / 3], loudest()), "plain mean"),
+    (ch03.last_gets, (lambda: [6, 8], loudest()), "sum of the vectors"),
+    (ch03.last_gets, (lambda: [2, 6], loudest()), "own vector"),
+    (ch03.last_gets, (lambda: [7.5, 4.5], loudest()), "what the position holds afterwards"),
+    (ch03.last_gets, (lambda: [1.5, 2.0], loudest()), "is 2 at [1], expected 2.5"),
+    (ch03.last_gets, (lambda: "1.5, 2.5", loudest()), "should be numbers"),
+    (ch03.last_gets, (nothing, loudest()), "is None"),
+    (ch03.last_gets, (paper, loudest(place=0)), "what position 0 gets"),
+    (ch03.last_gets, (paper, loudest(moved=False)), "W_V W_O comes after"),
+    (ch03.last_gets, (paper, loudest(plain=True)), "a plain mean over the sources"),
+    (ch03.last_gets, (paper, loudest(own=True)), "own vector, moved"),
+    (ch03.last_gets, (paper, loudest(looked_at=True)), "query, then key"),
+    (ch03.last_gets, (paper, loudest(pos=True)), "leave W_pos out"),
+    (ch03.last_gets, (paper, loudest(squared=True)), "squares of the sizes"),
+    (ch03.last_gets, (paper, loudest(all_=True)), "leave the largest out"),
+    (ch03.last_gets, (paper, loudest(sign=-1)), "writes least"),
+    (ch03.last_gets, (paper, at_all_positions), "take the last one only"),
+    (ch03.last_gets, (paper, lambda m, t: loudest()(m, t) if t.numel() < 6 else (8, 5.702, 1.558)), "The head is 8"),
+    (ch03.last_gets, (paper, lambda m, t: (-1, *loudest()(m, t)[1:])), "The head is -1, expected"),
+    (ch03.last_gets, (paper, lambda m, t: loudest()(m, t)[:2]), "expected three numbers"),
+    (ch03.last_gets, (paper, stub), "Now `writes_most`"),
+    (ch03.last_gets, (paper, nothing), "is None"),
     (ch03.most_needed, needed(first=0), "leave position 0 out"),
     (ch03.most_needed, needed(last=0), "swap only those before it"),
     (ch03.most_needed, needed(sign=-1), "stands most in the way"),
@@ -159,17 +236,32 @@ MISTAKES = [
     (ch03.most_needed, needed(others=False), "leave the largest out"),
     (ch03.most_needed, lambda *given: needed()(*given)[:2], "expected three numbers"),
     (ch03.most_needed, nothing, "is None"),
-    (ch03.arrives, part(weight=lambda *_: 1.0), "full attention"),
-    (ch03.arrives, part(weight=lambda p, h, d, s: p[0, 0, h, s, d]), "query, then key"),
-    (ch03.arrives, part(weight=lambda p, h, d, s: p[0, 0, 0, d, s]), "another head"),
-    (ch03.arrives, part(vector=lambda m, t, d, s: m.W_E[t[0, s]] + m.W_pos[s]), "read positions"),
-    (ch03.arrives, part(vector=lambda m, t, d, s: m.W_E[t[0, d]]), "the destination's value"),
-    (ch03.arrives, part(unembed=False), "after W_U"),
-    (ch03.arrives, lambda *given: part()(*given) - part()(*given).mean(), "took the mean over the vocabulary off"),
-    (ch03.arrives, whole_head, "all that the head adds"),
-    (ch03.arrives, wherever_the_token_stands, "you took both"),
-    (ch03.arrives, lambda *given: 1.1 * part()(*given), "What arrives is"),
-    (ch03.arrives, nothing, "is None"),
+    (ch03.arrives, (part(weight=lambda *_: 1.0), told_most()), "full attention"),
+    (ch03.arrives, (part(weight=lambda p, h, d, s: p[0, 0, h, s, d]), told_most()), "query, then key"),
+    (ch03.arrives, (part(weight=lambda p, h, d, s: p[0, 0, 0, d, s]), told_most()), "another head"),
+    (ch03.arrives, (part(vector=lambda m, t, d, s: m.W_E[t[0, s]] + m.W_pos[s]), told_most()), "read positions"),
+    (ch03.arrives, (part(vector=lambda m, t, d, s: m.W_E[t[0, d]]), told_most()), "the destination's value"),
+    (ch03.arrives, (part(unembed=False), told_most()), "after W_U"),
+    (ch03.arrives, (lambda *given: part()(*given) - part()(*given).mean(), told_most()), "took the mean over"),
+    (ch03.arrives, (whole_head, told_most()), "all that the head adds"),
+    (ch03.arrives, (wherever_the_token_stands, told_most()), "you took both"),
+    (ch03.arrives, (lambda *given: 1.1 * part()(*given), told_most()), "What arrives is"),
+    (ch03.arrives, (nothing, told_most()), "is None"),
+    (ch03.arrives, (part(), told_most(first=1)), "The start token counts here"),
+    (ch03.arrives, (part(), told_most(last=1)), "The last position counts"),
+    (ch03.arrives, (part(), told_most(centred=0)), "These are the logits that arrive"),
+    (ch03.arrives, (part(), told_most(centred=1)), "less their mean"),
+    (ch03.arrives, (part(), told_most(alone=True)), "take it off all logits"),
+    (ch03.arrives, (part(), told_most(heads=1)), "This is head 0 alone"),
+    (ch03.arrives, (part(), told_most(log=False)), "difference of their logarithms"),
+    (ch03.arrives, (part(), told_most(sign=-1)), "a fall is before, less after"),
+    (ch03.arrives, (part(), told_most(others=False)), "leave the largest out"),
+    (ch03.arrives, (part(), lambda *given: (0, *told_most()(*given)[1:])), "The source is 0, expected"),
+    (ch03.arrives, (part(), lambda *given: (5, 4.25, 0.09)), "expected"),
+    (ch03.arrives, (part(), lambda m, t, out: told_most()(m, t, out)[1:]), "expected three numbers"),
+    (ch03.arrives, (part(), stub), "Now `most_from`"),
+    (ch03.arrives, (lambda *given: part()(*given) + 1j, told_most()), "is complex"),
+    (ch03.arrives, (part(), nothing), "is None"),
     (ch03.best_source, largest(centred=False), "Nothing is centred"),
     (ch03.best_source, largest(full=True), "This is with full attention"),
     (ch03.best_source, largest(size=True), "largest size"),
@@ -216,7 +308,7 @@ MISTAKES = [
 
 @pytest.mark.parametrize(("checker", "answer", "says"), MISTAKES, ids=[says[:40] for *_, says in MISTAKES])
 def test_a_mistake_is_told_what_is_wrong(checker, answer, says):
-    outcome = checker(answer)
+    outcome = checker(*answer) if isinstance(answer, tuple) else checker(answer)
     assert outcome.status == "failed" and says.lower() in outcome.message.lower(), outcome
 
 
@@ -231,6 +323,20 @@ def by_difference(model, tokens, head, destination, source):
     return whole - pattern @ values
 
 
+def by_zeroing(model, tokens, out):
+    """The same with one column of every pattern set to zero, in the stream."""
+    logits, cache = model.run_with_cache(tokens)
+    values = model.W_E[tokens[0]] @ model.W_V[0] @ model.W_O[0]  # [head, source, d_model]
+    falls = []
+    for source in range(tokens.shape[1]):
+        pattern = cache.pattern[0, 0, :, -1].clone()
+        pattern[:, source] = 0
+        stream = model.W_E[tokens[0, -1]] + (pattern[:, None] @ values).sum(0)[0]
+        falls.append((logits[0, -1].log_softmax(0) - (stream @ model.W_U).log_softmax(0))[out].item())
+    best = falls.index(max(falls))
+    return best, falls[best], np.mean(falls[:best] + falls[best + 1 :])
+
+
 def rotated(pos):
     """The same two heads with another basis inside."""
     R = torch.linalg.qr(torch.randn(4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)).Q
@@ -238,16 +344,16 @@ def rotated(pos):
 
 
 RIGHT = [
-    (ch03.last_gets, lambda: (1.5, 2.5)),
-    (ch03.last_gets, lambda: np.array([1.5, 2.5], dtype=np.float32)),
-    (ch03.last_gets, lambda: [torch.tensor(1.5), torch.tensor(2.5)]),
+    (ch03.last_gets, (lambda: (1.5, 2.5), loudest())),
+    (ch03.last_gets, (lambda: np.array([1.5, 2.5], dtype=np.float32), by_cache)),
+    (ch03.last_gets, (lambda: [torch.tensor(1.5), torch.tensor(2.5)], lambda *given: torch.stack(loudest()(*given)))),
     (ch03.most_needed, needed()),
     (ch03.most_needed, lambda *given: [float(x) for x in needed()(*given)]),
     (ch03.best_source, largest()),
     (ch03.best_source, by_dots),
     (ch03.job_of, lambda pattern: a_shifted_diagonal(pattern, 7)),
-    (ch03.arrives, by_difference),
-    (ch03.arrives, lambda *given: part()(*given).float().tolist()),
+    (ch03.arrives, (by_difference, told_most())),
+    (ch03.arrives, (lambda *given: part()(*given).float().tolist(), by_zeroing)),
     (ch03.job_of, job()),
     (ch03.virtual_head, virtual()),
     (ch03.virtual_head, rotated),
@@ -257,7 +363,7 @@ RIGHT = [
 
 @pytest.mark.parametrize(("checker", "answer"), RIGHT)
 def test_right_answers_in_other_forms_pass(checker, answer):
-    outcome = checker(answer)
+    outcome = checker(*answer) if isinstance(answer, tuple) else checker(answer)
     assert outcome.status == "passed", outcome
 
 
