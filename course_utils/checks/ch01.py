@@ -128,7 +128,7 @@ def logit_parts(answer, gain) -> str:
     for name, model, tokens in _models(3):
         _, cache = model.run_with_cache(tokens)
         want, added = _gain(model, cache, tokens), _direct(model, cache, tokens)
-        got = gain(model, tokens.clone())
+        got = second_half(gain, "gain", "The parts sum to the logit.", model, tokens.clone())
         what = f"The gain of the heads of {name}"
         require_shape(got, tuple(want.shape), what, "A number for each head: [n_layers, n_heads].")
         plain = centre(model.W_U, dim=1).T[tokens[:, 2:]] - centre(model.W_U, dim=1).T[tokens[:, 1:-1]]
@@ -206,7 +206,7 @@ def change_basis(answer, promote) -> str:
         names = [f"0.{writer}" for writer in range(model.cfg.n_heads)]
         before = _into_keys(model)
         for writer in (before.amax(dim=1).argmin().item(), 0):  # the one that is least heard, and another
-            M = promote(model, writer)
+            M = second_half(promote, "promote", "The function is the same.", model, writer)
             size = model.cfg.d_model
             require_shape(M, (size, size), "M", "A map of the stream to itself.")
             M = torch.as_tensor(M).to(model.W_E)

@@ -143,8 +143,7 @@ def next_token(answer, surest) -> str:
         log_probs = (W_E @ W_U).log_softmax(dim=1)
         entropy = -(log_probs.exp() * log_probs).sum(dim=1)
         want = tokens[entropy[tokens].argmin()].item()
-        got = surest(W_E, W_U, tokens.clone())
-        require_given(got, "The token")
+        got = second_half(surest, "surest", "The probabilities are those of the row.", W_E, W_U, tokens.clone())
         got = int(got)
         slips = {
             "That is its place in the list, not the token.": entropy[tokens].argmin(),
@@ -185,7 +184,8 @@ def cross_entropy(answer, context_helps) -> str:
 
         want = by(tokens[:, 1:-1], gain[:, 1:])
         often = by(tokens[:, 1:-1], torch.ones_like(gain[:, 1:]))
-        got = _table(context_helps(before, after, tokens.clone()), f"The gain by token, for {name},", (vocab,))
+        got = second_half(context_helps, "context_helps", "The loss is right.", before, after, tokens.clone())
+        got = _table(got, f"The gain by token, for {name},", (vocab,))
         slips = {
             "The sign is the other way: what the first model loses more than the second.": -want,
             "The prediction at position 0 is counted: leave it out.": by(tokens[:, :-1], gain),
@@ -338,8 +338,8 @@ def smallest_width(answer, width_of) -> str:
         "a trained model that was made narrower": (_narrowed(trained, 301), text, 301),
     }
     for name, (model, tokens, want) in cases.items():
-        got = width_of(lambda tokens, model=model: model(tokens).log_softmax(dim=-1), tokens.clone())
-        require_given(got, "The width")
+        ask = lambda tokens, model=model: model(tokens).log_softmax(dim=-1)  # noqa: E731
+        got = second_half(width_of, "width_of", "The widths of the tables are right.", ask, tokens.clone())
         got = int(got)
         hints = {
             want + 1: "One too many: log-probabilities are logits less a constant for each context.",

@@ -180,6 +180,8 @@ MISTAKES = [
     (ch01.logit_parts, (parts_of_heads_only, gain), "has shape [6], expected [7]"),
     (ch01.logit_parts, (lambda *given: 2 * parts(*given), gain), "The parts sum to"),
     (ch01.logit_parts, (lambda *given: parts(*given)[[0, 4, 5, 6, 1, 2, 3]], gain), "The list of parts is"),
+    (ch01.logit_parts, (parts, stub), "That half is right. Now `gain`"),
+    (ch01.change_basis, (right_change, stub), "That half is right. Now `promote`"),
     (ch01.logit_parts, (parts, gain_without_control), "without the control"),
     (ch01.logit_parts, (parts, lambda m, t: gain(m, t, sign=-1, control=-1)), "The sign is the other way"),
     (ch01.logit_parts, (parts, lambda m, t: gain(m, t, first=0)), "position 0 is in the mean"),
