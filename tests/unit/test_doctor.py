@@ -30,7 +30,7 @@ def test_the_readme_asks_for_what_the_doctor_does(root):
 
 @pytest.mark.parametrize("words", ["doctor", "grade handed_in --csv", "train one-layer", "--help", ""])
 def test_where_nothing_is_installed_it_says_what_is_missing_and_the_one_command(words, tmp_path, root):
-    """In a bare Python: no site-packages, and nothing of the caller's. A table that is written to a file stays empty."""
+    """In a bare Python: no site-packages, nothing of the caller's. A table that is written to a file stays empty."""
     command = [sys.executable, "-S", "-E", "-c", "import sys; sys.path.insert(0, sys.argv.pop(1)); "
                "import runpy; runpy.run_module('course_utils', run_name='__main__', alter_sys=True)"]  # fmt: skip
     done = subprocess.run([*command, str(root), *words.split()], cwd=tmp_path, capture_output=True, text=True, env={})
