@@ -42,6 +42,7 @@ def test_a_term_is_defined_beside_it_for_pointer_and_keyboard(visit, served, wid
     box, place = note.bounding_box(), term.bounding_box()
     assert box["x"] >= 0 and box["x"] + box["width"] <= width
     assert abs(box["y"] - place["y"]) < 60 and (box["x"] > place["x"] + place["width"] if width > 1200 else True)
+    visited.slim()
     assert visited.violations(NOTE) == []
     note.hover()  # it stays while the pointer is over it
     page.wait_for_timeout(400)

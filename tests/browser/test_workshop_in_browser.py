@@ -134,6 +134,7 @@ def test_slides_ask_no_other_host_and_are_accessible_and_fit(talk, visit, deck):
     visited = visit(talk.as_uri())
     page = visited.open(f"{deck}.html")
     page.wait_for_function("Reveal.isReady()")
+    visited.slim()
     total = page.evaluate("Reveal.getTotalSlides()")
     assert total >= 20
     judged = set()
