@@ -20,7 +20,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 
 help:
 	@echo "make book          execute the chapters and build the site into _build/html"
-	@echo "make test          run every test but the long ones (builds the site first)"
+	@echo "make test          run every test but the long ones (and build the site)"
 	@echo "make test-release  run the long tests and write $(RELEASE_REPORT)"
 	@echo "make workshop      build what a teacher hands out into dist/ (builds the site first; needs Chromium or Chrome)"
 	@echo "make lab           open the chapters in JupyterLab (as root: make lab LAB_OPTIONS=--allow-root)"
@@ -49,8 +49,13 @@ book: $(INSTALLED)
 	"$(BIN)/python" "$(BIN)/jupyter-book" build -W -n --keep-going .
 	@echo "The book is ready. Open this file in a browser: $(CURDIR)/_build/html/index.html"
 
-test: book
-	"$(BIN)/python" -m pytest -n $(WORKERS)
+# The notebooks first: the site is then built of what they printed and drew in the test. One that failed is run again by
+# the build, which says so too.
+test: $(INSTALLED)
+	@failed=0; \
+	"$(BIN)/python" -m pytest -n $(WORKERS) --keep-outputs book tests/notebooks || failed=1; \
+	$(MAKE) book && "$(BIN)/python" -m pytest -n $(WORKERS) tests --ignore tests/notebooks || failed=1; \
+	exit $$failed
 
 test-release: book
 	"$(BIN)/python" -m pytest -m release --release-report=$(RELEASE_REPORT) --timeout 3600

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from nbval.plugin import IPyNbCell
 
-from tools import notebooks
+from tools import execute, notebooks
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -32,6 +33,9 @@ LONG = (
 
 
 def pytest_configure(config):
+    if config.getoption("--keep-outputs"):
+        os.environ.update(extension("course_site").KERNELS)  # the notebooks' kernels inherit this
+        config.pluginmanager.register(KeepOutputs())
     config.option.nbval_cell_timeout = notebooks.cell_limit()
     config.option.loadscopereorder = False  # xdist would begin with the files of the most tests
 
@@ -42,6 +46,26 @@ def pytest_collection_modifyitems(items):
         return next((place for place, start in enumerate(LONG) if path.startswith(start)), len(LONG))
 
     items.sort(key=place)
+
+
+class KeepOutputs:
+    """What nbval has run from a notebook's first cell to its last is kept: the build of the site need not run it again.
+
+    A plugin of its own: the hooks of this file are called for tests that stand beside it only.
+    """
+
+    seconds = pytest.StashKey[list[float]]()  # of a notebook: how long each of its cells ran that did not fail
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item, call):
+        report = yield
+        if isinstance(item, IPyNbCell) and call.when == "call" and report.passed:
+            seconds = item.parent.stash.setdefault(self.seconds, [])
+            seconds.append(report.duration)
+            item.cell.update(execution_count=item.cell_num + 1, outputs=item.test_outputs)
+            if len(seconds) == sum(cell.cell_type == "code" for cell in item.parent.nb.cells):
+                execute.keep(ROOT, item.path, item.parent.nb, sum(seconds))
+        return report
 
 
 @pytest.fixture(scope="session")
@@ -112,6 +136,7 @@ def interop_python(tmp_path_factory) -> str:
 
 
 def pytest_addoption(parser):
+    parser.addoption("--keep-outputs", action="store_true", help="keep what nbval has run for the build of the site")
     parser.addoption("--release-report", metavar="FILE", help="write outcome and duration of each test to this file")
 
 

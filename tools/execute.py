@@ -118,10 +118,15 @@ def run_chapter(root: Path, path: Path) -> int:
         place = f"{path.relative_to(root)}, cell {at['number']} (id {at['cell'].get('id')})"
         print(f"{place}: {COLOURS.sub('', str(error))}", file=sys.stderr)
         return 1
-    cache = get_cache(course_site.execution_cache(root))
-    kept = CacheBundleIn(notebook, str(path), data={"execution_seconds": timer.last_split})
-    cache.cache_notebook_bundle(kept, check_validity=False, overwrite=True)
+    keep(root, path, notebook, timer.last_split)
     return 0
+
+
+def keep(root: Path, path: Path, notebook: nbformat.NotebookNode, seconds: float) -> None:
+    """Put a notebook that was run into the cache."""
+    cache = get_cache(course_site.execution_cache(root))
+    bundle = CacheBundleIn(notebook, str(path), data={"execution_seconds": seconds})
+    cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
 
 
 def _is_kept(cache, path: Path) -> bool:

@@ -57,6 +57,7 @@ def test_it_leaves_out_what_nobody_needs(made):
     assert len(notebook.cells) < whole / 4
 
 
+@pytest.mark.parametrize("made", ["half_day", pytest.param("90_minutes", marks=pytest.mark.release)], indirect=True)
 def test_it_runs_from_the_top(made, tmp_path):
     """With the solutions, every check passes; every number is the book's."""
     plan, notebook = made
