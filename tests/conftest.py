@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from nbval.kernel import RunningKernel
 from nbval.plugin import IPyNbCell
 
 from tools import execute, notebooks
@@ -36,6 +37,7 @@ def pytest_configure(config):
     if config.getoption("--keep-outputs"):
         os.environ.update(extension("course_site").KERNELS)  # the notebooks' kernels inherit this
         config.pluginmanager.register(KeepOutputs())
+        RunningKernel.execute_cell_input = with_history
     config.option.nbval_cell_timeout = notebooks.cell_limit()
     config.option.loadscopereorder = False  # xdist would begin with the files of the most tests
 
@@ -46,6 +48,11 @@ def pytest_collection_modifyitems(items):
         return next((place for place, start in enumerate(LONG) if path.startswith(start)), len(LONG))
 
     items.sort(key=place)
+
+
+def with_history(kernel: RunningKernel, source: str, allow_stdin: bool | None = None) -> str:
+    """As nbval has it, but for the history: without one a semicolon hides no value."""
+    return kernel.kc.execute(source, allow_stdin=allow_stdin, stop_on_error=False)
 
 
 class KeepOutputs:
