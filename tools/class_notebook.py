@@ -19,7 +19,7 @@ INTRODUCTION = """# {day}: {title}
 What this class does by itself, in the order of the day: predictions, and exercises. Above each stand the cells of its
 chapter that it needs, and no others; the chapters lie beside this notebook. Run it from the top.
 """
-TRY = re.compile(r"[Tt]ry[^`.]*`([^`]+)`")
+TRY = re.compile(r"\b[Tt]ry\s[^`.]*`([^`]+)`")
 
 
 def notebook(plan: plans.Plan, book: plain.Book) -> NotebookNode:
