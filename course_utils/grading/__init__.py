@@ -13,7 +13,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from course_utils.grading import confine
 from course_utils.grading.judge import ROOT, STARTS, checkers
 
 LARGEST = 50 << 20  # bytes of a notebook
+CHECKS = Path(__file__).resolve().parent.parent / "checks"
 CHAPTER = re.compile(r"from course_utils\.checks import (\w+) as check\b")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # with which a spreadsheet begins to compute
 
@@ -103,12 +104,33 @@ def _tasks(folder: Path, path: Path) -> Iterator[Row | tuple[Row, dict]]:
     except Exception as error:  # a stranger's file may hold anything
         yield row._replace(message=_one_line(f"{type(error).__name__}: {error}"))
         return
-    chapter = next((found[1] for source in cells if (found := CHAPTER.search(source))), None)
-    if not (chapter and (Path(__file__).parent.parent / f"checks/{chapter}.py").exists()):
+    parts = list(_parts(cells))
+    if not parts:
         yield row._replace(message="no chapter: it does not import its checkers")
-        return
-    for exercise in checkers(chapter):
-        yield row._replace(exercise=exercise), {"chapter": chapter, "exercise": exercise, "cells": cells}
+    for chapter, its_cells in parts:
+        for exercise, checker in checkers(chapter).items():
+            if len(parts) == 1 or _has(its_cells, checker):
+                yield row._replace(exercise=exercise), {"chapter": chapter, "exercise": exercise, "cells": its_cells}
+
+
+def _parts(cells: list[str]) -> Iterator[tuple[str, list[str]]]:
+    """The chapters whose checkers are imported, several in a class notebook, each with all down to its last check."""
+    starts: dict[str, int] = {}
+    for place, source in enumerate(cells):
+        for chapter in CHAPTER.findall(source):
+            if (CHECKS / f"{chapter}.py").exists():
+                starts.setdefault(chapter, place)
+    for chapter, end in zip(starts, [*starts.values(), None][1:], strict=True):
+        its_cells = cells[:end]
+        while end is not None and its_cells and "check." not in its_cells[-1]:
+            its_cells.pop()  # what the next chapter's exercises need
+        yield chapter, its_cells
+
+
+def _has(cells: list[str], checker: Callable) -> bool:
+    """Whether a notebook of several chapters asks for this exercise or answers it; it has only some of each."""
+    text = "\n".join(cells)
+    return f"check.{checker.__name__}(" in text or any(f"def {name}(" in text for name in checker.answers)
 
 
 def _row(settings: dict, task: Row | tuple[Row, dict]) -> Row:

@@ -187,6 +187,18 @@ def test_every_verdict_has_its_row(tmp_path, monkeypatch, capsys):
     ]  # fmt: skip
 
 
+@here
+def test_a_class_notebook_has_a_row_for_each_of_its_exercises(tmp_path):
+    """It has some exercises of several chapters, which use the same names: each is judged by what stands above it."""
+    first = RIGHT.replace("n_heads // n_key_heads", "groups(n_heads, n_key_heads)")
+    first = "def groups(a, b):\n    return a // b\n\n\n" + first
+    second = [IMPORTS.replace("ch12", "ch04"), "def from_tables(scores, OV, tokens):\n    raise NotImplementedError"]
+    submit(tmp_path, "anna", IMPORTS, first, "check.mates(mates)", "def groups(a, b):\n    return 0", *second)
+    assert [(row.exercise, row.verdict) for row in grading.grade(tmp_path)] == [
+        ("Exercise 12.1", "passed"), ("Exercise 4.1", "not attempted"),
+    ]  # fmt: skip
+
+
 def test_what_does_not_travel_is_left_to_the_teacher():
     answer = object.__new__(judge.Answer)
     with pytest.raises(judge.ByHand, match="a Random and watches it"):
