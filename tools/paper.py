@@ -185,7 +185,8 @@ def _join_tags(writer, readers: list) -> None:
         for key, value in entries:
             numbers += [NumberObject(int(key) + first), value]
         for mine, page in zip(reader.pages, writer.pages[start : start + len(reader.pages)], strict=True):
-            page[NameObject("/StructParents")] = NumberObject(int(mine["/StructParents"]) + first)
+            if "/StructParents" in mine:  # a sheet with only the rest of a picture has no tags
+                page[NameObject("/StructParents")] = NumberObject(int(mine["/StructParents"]) + first)
             for each in (each.get_object() for each in page.get("/Annots") or []):
                 if "/StructParent" in each:
                     each[NameObject("/StructParent")] = NumberObject(int(each["/StructParent"]) + first)

@@ -87,6 +87,17 @@ def test_the_joined_file_keeps_its_tags(printed):
     assert len(set(pages)) == 3
 
 
+def test_a_sheet_with_nothing_to_read_has_its_number_too(browser, tmp_path):
+    page = browser.new_page()
+    page.set_content('<p>Words</p><div style="break-before: page; height: 3cm; border: 1px solid"></div>')
+    page.pdf(path=tmp_path / "one.pdf", outline=True, **paper.PAPER)
+    printed = PdfReader(tmp_path / "one.pdf")
+    assert ["/StructParents" in each for each in printed.pages] == [True, False]
+    joined = paper._join(page, [("one", "One", printed)], tmp_path, tmp_path)
+    assert [each.extract_text().split()[-1] for each in joined.pages] == ["1", "2"]
+    page.close()
+
+
 def test_links_lead_inside_the_book_or_out_but_never_to_a_file(printed):
     inside = [(0, 1), (0, 2), (1, 2), (1, 1), (1, "https://elsewhere.example/"), (1, None), (2, 1), (2, 2)]
     assert links(printed) == inside
