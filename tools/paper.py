@@ -185,7 +185,7 @@ def _join_tags(writer, readers: list) -> None:
         for key, value in entries:
             numbers += [NumberObject(int(key) + first), value]
         for mine, page in zip(reader.pages, writer.pages[start : start + len(reader.pages)], strict=True):
-            if "/StructParents" in mine:  # a sheet with only the rest of a picture has no tags
+            if "/StructParents" in mine:  # Chromium leaves them out on a sheet here and there
                 page[NameObject("/StructParents")] = NumberObject(int(mine["/StructParents"]) + first)
             for each in (each.get_object() for each in page.get("/Annots") or []):
                 if "/StructParent" in each:

@@ -91,6 +91,8 @@ def exercise(each, page: Path, plan: plans.Plan, book: plain.Book) -> str:
     text = plain.plain(next(cell.source for cell in cells if class_notebook.asks(cell, page, each.name)), page, book)
     task = re.search(r"^### Exercise \d+: .+\n\n.+\n\n((?:.+\n?)+)", text, re.M)[1]
     task = re.sub(r"\[([^]]+)\]\([^)]*\)", r"\1", task)  # a slide leads nowhere
+    task = re.sub(r"(?<=[.?!])\s[^.?!]*[^.?!)\s]\s*$", "", task)  # what would lead on to a formula
+    task = re.sub(r"\$([\w ]+)\$", r"`\1`", task)
     where = f"{plan.notebook}.ipynb" if plan.notebook else page.name
     return (
         f"## {each.name}: {each.title}\n\n{task}\n\n"

