@@ -1,5 +1,5 @@
 // The induction lab: a text, a model that runs in a worker, and switches for its heads.
-import { announcer, begin, choice, controls, make, unseen } from "./kit.js";
+import { announcer, begin, choice, code, controls, make, percent, unseen } from "./kit.js";
 import { resultsView, verdict } from "./lab/results.js";
 import { Session } from "./lab/session.js";
 import { partsOf } from "./lab/weights.js";
@@ -15,6 +15,31 @@ function repeats(words) {
     .slice(0, 20)
     .map(([, word]) => word)
     .join(" ")}`.repeat(2);
+}
+
+/** What is to be seen in the first text, before anything is loaded. @param {import("./kit.js").Model} model */
+function stillView(model) {
+  const { tokens, here, looks, right } = model.get("still");
+  const [previous, induction] = model.get("path");
+  const words = tokens.map((/** @type {string} */ token, /** @type {number} */ i) => {
+    const word = make("span", i === here ? { class: "lab-here" } : {}, code(token));
+    word.style.setProperty("--share", looks[i]);
+    return word;
+  });
+  const most = looks.indexOf(Math.max(...looks));
+  const [on, off] = right.map((/** @type {number} */ share) => `${(100 * share).toFixed(1)}\u00a0%`);
+  return make(
+    "div",
+    { class: "lab-still" },
+    make("p", { class: "lab-words" }, ...words),
+    make(
+      "p",
+      {},
+      ...["At the framed ", code(tokens[here]), `, head ${induction} looks at `, code(tokens[most])],
+      ` (${percent(looks[most])}): what followed the first time. The model gives it ${on}. `,
+      `Take head ${previous} out, and ${off} are left.`,
+    ),
+  );
 }
 
 /** Before the results: what is under way, what failed, and the button for it. @param {() => void} go */
@@ -129,6 +154,7 @@ export function render({ model, el }) {
   const tell = announcer();
   tell.element.classList.add("lab-tell");
   const wait = make("p", { class: "lab-wait lab-soon" }, "computing \u2026");
+  const still = stillView(model);
   const door = doorView(() => session.go());
   const results = resultsView(session, choose, to);
   const bench = controls(
@@ -144,6 +170,7 @@ export function render({ model, el }) {
     bench,
     text,
     make("div", { class: "lab-line" }, tell.element, wait),
+    still,
     door.element,
     results.element,
   );
@@ -155,6 +182,7 @@ export function render({ model, el }) {
     const { stage, wish, shown } = session;
     /** @type {HTMLSelectElement} */ (which.querySelector("select")).value = wish.model.name;
     door.show(stage, wish.model);
+    still.hidden = stage.at !== "absent" || wish.model !== models[0] || wish.text !== model.get("text");
     wait.hidden = !stage.busy;
     results.element.hidden = stage.at !== "shown";
     results.element.setAttribute("aria-busy", String(Boolean(stage.busy)));

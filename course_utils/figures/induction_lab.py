@@ -51,6 +51,7 @@ def induction_lab(files: Annotated[str, FILLED, 'use "../_static/lab"'] = "../_s
         "words": words,
         "samples": {"Code": CODE, "Prose": PROSE},
         "text": example,
+        "still": _still(example),
         "path": ["{}.{}".format(*head) for head in _path()],
     }
     return Explorable("induction_lab", data, _plain(example))
@@ -133,6 +134,26 @@ def _letters() -> list[str]:
 def _path() -> tuple[tuple[int, int], tuple[int, int]]:
     """From a head to the keys of another: what the reader can cut at first."""
     return heads_of(SHIPPED[-1], "previous")[0], heads_of(SHIPPED[-1], "induction")[0]
+
+
+def _still(example: str) -> dict:
+    """What the lab will show of its first text, for the token whose next one is best known.
+
+    tokens: of the text; here: the token's place; looks: where an induction head looks from it; right: the probability
+    of the token that comes next, with every head on, and without a previous-token head.
+    """
+    model, tokenizer = load_model(SHIPPED[-1], "cpu"), load_tokenizer()
+    ids = [tokenizer.start_id, *tokenizer.encode(example)]
+    previous, (layer, head) = _path()
+    (logits, cache), (without, _) = (run_without(model, torch.tensor([ids]), off) for off in ((), [previous]))
+    known, less = (each[0, :-1].softmax(-1)[range(len(ids) - 1), ids[1:]] for each in (logits, without))
+    here = REPEATED + 1 + known[REPEATED + 1 :].argmax().item()
+    return {
+        "tokens": [visible(tokenizer.decode([token])) for token in ids[1:]],
+        "here": here - 1,
+        "looks": [round(share, 3) for share in cache.pattern[layer, 0, head, here, 1:].tolist()],
+        "right": [round(each[here].item(), 4) for each in (known, less)],
+    }
 
 
 def _model(name: str) -> dict:

@@ -129,6 +129,15 @@ def test_the_plain_version_has_the_losses(figure):
     assert soup.select_one("code").get_text() == figure.data["text"]
 
 
+def test_the_still_is_a_token_whose_next_one_the_previous_token_head_is_needed_for(figure):
+    still, words = figure.data["still"], figure.data["text"].split()
+    assert [token.strip("\u00b7 ") for token in still["tokens"]] == words
+    here, looks = still["here"], still["looks"]
+    assert here >= 20 and looks.index(max(looks)) == here - 19 and max(looks) > 0.5
+    on, off = still["right"]
+    assert on > 20 * off > 0
+
+
 def test_size_and_form(figure):
     html = figure._repr_html_()
     script = re.search(r'<script type="application/json">(.*)</script>', html)

@@ -61,7 +61,9 @@ def _drawn(root: ElementTree.Element, alt: str, name: str, kind: str) -> str:
             element.set(place, " ".join(re.sub(rf"(\.\d{{{digits}}})\d+", r"\1", element.get(place)).split()))
         own = [f"{paint}: {element.attrib.pop(paint)}" for paint in sorted({"fill", "stroke"} & set(element.attrib))]
         if style := "; ".join(filter(None, [*own, element.get("style")])):
-            if element.tag == WORDS[0]:  # the small letters of a formula are parts of one
+            if element.tag == WORDS[1]:  # the small letters of a formula are as large as the least that can be read
+                style = SIZE.sub(lambda found: f"font-size: {max(float(found[1]), LEAST / PIXELS):g}px", style)
+            if element.tag in WORDS:
                 sizes += [float(size) * PIXELS for size in SIZE.findall(style)]
             style = FAMILY.sub(lambda found: f"font-family: var(--course-{kind_of(found[1])})", style)
             style = _coloured(style, ids, colours.variable)

@@ -143,6 +143,7 @@
     const rows = pre.textContent.split("\n").filter((line) => /\d\S? {2,}\S?\d/.test(line));
     pre.classList.toggle("course-columns", rows.length > 1);
   }
+  asCards(); // before anything else has its place
   const markWide = () => {
     asCards();
     for (const element of document.querySelectorAll(WIDE)) {
