@@ -84,15 +84,14 @@ PICTURES = """() => {
         if (!picture.getClientRects().length) continue; // the one for another width
         found.pictures += 1;
         const area = ({ width, height }) => width * height;
-        for (const text of picture.querySelectorAll('text')) {
+        for (const text of picture.querySelectorAll('text:not(:has(tspan)), tspan')) {
             if (!text.textContent.trim()) continue;
             found.words += 1;
             const { a, b } = text.getScreenCTM(), style = getComputedStyle(text);
             const pixels = parseFloat(style.fontSize) * Math.hypot(a, b);
-            if (pixels < 10.95 && !text.querySelector('tspan')) found.small.push([text.textContent, pixels]);
+            if (pixels < 10.95) found.small.push([text.textContent, pixels]);
             if (contrast(style.fill) < 4.5) found.pale.push([text.textContent, style.fill]);
-            const ours = /^(Inter|ui-monospace)/.test(style.fontFamily) || text.querySelector("tspan");
-            if (!ours) found.fonts.push(style.fontFamily);
+            if (!/^(Inter|ui-monospace)/.test(style.fontFamily)) found.fonts.push(style.fontFamily);
         }
         for (const path of picture.querySelectorAll('path')) {
             const { fill, fillOpacity } = getComputedStyle(path);
