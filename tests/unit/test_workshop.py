@@ -259,6 +259,11 @@ def test_a_slide_shows_the_figure_of_the_site_with_its_words_and_keeps_notes_apa
     assert "<em>first</em>" in slide.split('<aside class="notes">')[1] and "Ask" not in slide.split("<aside")[0]
 
 
+def test_a_slide_shows_a_part_of_a_figure():
+    slide = slides._slide("![0.5 0.25 0.5 0.75](fig-one)", {"fig-one": '<svg viewBox="0 0 200 80"><path/></svg>'})
+    assert '<figure><svg class="part" viewBox="100.00 20.00 100.00 60.00"><path/></svg></figure>' in slide
+
+
 def test_a_slide_shows_a_table_of_tokens_that_is_a_figure(site):
     tokens = token_rows(["head 4: mary"], {"raises": ([["mary"]], [[1.0]])}, label="head").data
     page = f'<figure id="fig-two"><div class="output text_html">{tokens}</div><figcaption>x</figcaption></figure>'
