@@ -38,7 +38,8 @@ class SmallBook:
 
     def chapter(self, code: str, name: str = "01_small", **metadata) -> None:
         cells = [nbformat.v4.new_markdown_cell("# Small"), nbformat.v4.new_code_cell(code, metadata=metadata)]
-        nbformat.write(nbformat.v4.new_notebook(cells=cells), self.folder / f"book/{name}.ipynb")
+        python = {"language_info": {"name": "python", "pygments_lexer": "ipython3"}}
+        nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=python), self.folder / f"book/{name}.ipynb")
 
     def chapters(self, **codes: str) -> None:
         for name, code in codes.items():
@@ -88,6 +89,21 @@ def test_cells_run_again_when_what_they_use_has_changed_and_only_then(book):
     first, unchanged, changed = outputs
     assert first.startswith("one ") and unchanged == first, "only the folder was moved, yet the chapter ran again"
     assert changed.startswith("two "), "the package has changed, yet the page shows the old output"
+
+
+def test_what_nbval_has_run_the_build_need_not_run_again(book):
+    """As `make test` does it: with what the cell printed then, and without the value that its semicolon hides."""
+    book.chapter("import time\nprint(time.time_ns())\n1 + 1;")
+    (book.folder / "tests").mkdir()
+    shutil.copy(book.root / "tests/conftest.py", book.folder / "tests")
+    command = [sys.executable, "-m", "pytest", "--nbval-lax", "--keep-outputs", "book", "tests"]
+    environment = os.environ | {"PYTHONPATH": str(book.root)}
+    tested = subprocess.run(command, cwd=book.folder, env=environment, capture_output=True, text=True, encoding="utf-8")
+    assert tested.returncode == 0 and "1 passed" in tested.stdout, tested.stdout + tested.stderr
+    until = time.time_ns()
+    built = book.build()
+    assert built.returncode == 0, built.stderr[-2000:]
+    assert int(book.output()) < until
 
 
 def test_chapters_run_two_at_a_time_and_the_build_finds_them_executed(book, course_site):

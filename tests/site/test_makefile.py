@@ -27,14 +27,14 @@ class Course:
         self.python.write_text(PYTHON)
         self.python.chmod(0o755)
 
-    def make(self, *arguments, folder=None):
+    def make(self, *arguments, folder=None, fails=False):
         """What Python is asked to do, and what make says."""
         self.log.write_text("")
         folder = folder or self.folder
         command = ["make", f"PYTHON={self.python}", *arguments]
         environment = {"LOG": str(self.log), "PATH": "/usr/bin:/bin"}
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, encoding="utf-8")
-        assert done.returncode == 0, done.stderr
+        assert (done.returncode != 0) == fails, done.stderr
         lines = [line.partition(f"{folder.resolve()}: ") for line in self.log.read_text("utf-8").splitlines()]
         assert all(found and not before for before, found, _ in lines), lines
         asked = [command for *_, command in lines if not command.startswith("-c ")]
@@ -75,11 +75,19 @@ def test_the_public_model_is_installed_by_its_hash_and_by_itself(course):
 @pytest.mark.parametrize("target", ["lab", "book", "test"])
 def test_what_runs_is_the_environments_python(course, target):
     asked, _ = course.make(target)
-    assert asked[4:] in (
-        [LAB],
-        ["-m tools.execute", ".venv/bin/jupyter-book build -W -n --keep-going ."],
-        ["-m tools.execute", ".venv/bin/jupyter-book build -W -n --keep-going .", "-m pytest -n 2"],
+    book = ["-m tools.execute", ".venv/bin/jupyter-book build -W -n --keep-going ."]
+    notebooks, others = (
+        "-m pytest -n 2 --keep-outputs book tests/notebooks",
+        "-m pytest -n 2 tests --ignore tests/notebooks",
     )
+    assert asked[4:] == {"lab": [LAB], "book": book, "test": [notebooks, *book, others]}[target]
+
+
+@pytest.mark.parametrize("fails", ["book tests/notebooks", "jupyter-book build", "tests --ignore"])
+def test_a_part_of_the_tests_that_fails_fails_them_and_the_others_run_where_they_can(course, fails):
+    course.python.write_text(PYTHON + f'case "$*" in *"{fails}"*) exit 1;; esac\n')
+    asked, _ = course.make("test", fails=True)
+    assert len(asked[4:]) == (3 if "build" in fails else 4), "pages that were not built are not tested"
 
 
 def test_a_moved_folder_gets_a_new_environment(course):
