@@ -17,7 +17,7 @@ import nbformat
 
 from course_utils import colours
 from course_utils.errors import CourseError
-from tools import class_notebook, notebooks, plain, plans, polls
+from tools import class_notebook, notebooks, plain, plans, polls, progress
 
 ASSETS, FONTS = "book/_assets/slides", "book/_assets/static/vendor/fonts"
 TITLE = "How small transformers compute"
@@ -57,16 +57,25 @@ def of_plan(plan: plans.Plan, root: Path = notebooks.ROOT) -> Iterator[str]:
             if part.is_break:
                 yield f"# Break\n\n{part.minutes} minutes, until {plans.clock(part.starts + part.minutes)}"
                 continue
-            slides = [text for chapter in part.chapters for text in ours[chapter]]
-            slides = [text for text in slides if not any(word in text for word in part.skip)]
-            closing = [text for text in slides if text.startswith("## Checkpoint")]
-            opening = [text for text in slides if text not in closing]
-            if opening:
-                opening[0] = _with_note(opening[0], part)
-            yield from opening
-            for each in part.exercises:
-                yield exercise(each, pages[f"{int(each.name.split()[1].split('.')[0]):02}"], plan, book)
-            yield from closing
+            for chapter in part.chapters:
+                slides = [text for text in ours[chapter] if not any(word in text for word in part.skip)]
+                closing = [text for text in slides if text.startswith("## Checkpoint")]
+                opening = [text for text in slides if text not in closing]
+                if chapter == part.chapters[0]:
+                    opening[0] = _with_note(opening[0], part)
+                yield from opening
+                yield from (exercise(each, pages[chapter], plan, book) for each in _of(part, chapter))
+                yield from closing
+            others = {_chapter(each) for each in part.exercises} - set(part.chapters)  # begun in an earlier part
+            yield from (exercise(each, pages[name], plan, book) for name in sorted(others) for each in _of(part, name))
+
+
+def _chapter(each: progress.Exercise) -> str:
+    return f"{int(each.name.split()[1].split('.')[0]):02}"
+
+
+def _of(part: plans.Part, chapter: str) -> list[progress.Exercise]:
+    return [each for each in part.exercises if _chapter(each) == chapter]
 
 
 def by_chapter(root: Path = notebooks.ROOT) -> dict[str, list[str]]:

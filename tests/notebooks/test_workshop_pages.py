@@ -74,6 +74,7 @@ def test_plans_fit_their_sittings_breaks_included():
     assert lengths == {"90_minutes": [90], "half_day": [240], "two_days": [120] * 6}
     for plan in made.values():
         for sitting in plan.sittings:
+            assert any(part.cut for part in sitting.parts), f"{plan.key}, {sitting.name}: what goes if it is late?"
             if sitting.minutes > 90:  # nobody sits longer than 80 minutes
                 breaks = [part.starts for part in sitting.parts if part.is_break]
                 ends = [part.starts + part.minutes for part in sitting.parts if part.is_break]

@@ -300,6 +300,11 @@ def test_a_deck_has_the_agenda_the_breaks_and_the_exercises_of_its_plan(key):
         assert slide.split("\n\n")[1].rstrip()[-1] in ".?!)", "a sentence is whole"
     chapters = [chapter for part in plan.parts for chapter in part.chapters]
     assert text.count("## Checkpoint") == len(chapters)
+    begins = {chapter: text.index(f"\n\nChapter {int(chapter)}\n") for chapter in chapters}
+    for each in (each for part in plan.parts if part.chapters for each in part.exercises):
+        place = text.index(f"## {each.name}: ")
+        last = max((chapter for chapter in chapters if begins[chapter] < place), key=begins.get)
+        assert each.name.startswith(f"Exercise {int(last)}."), "below the slides of its own chapter"
     assert not any(f"]({figure})" in text for part in plan.parts for figure in part.skip)
 
 
