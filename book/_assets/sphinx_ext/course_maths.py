@@ -1,7 +1,7 @@
 """Formulas get about their room before MathJax has set them, so that the text does not move when it does.
 
-A page arrives with the source of its formulas, which is some times as long as what is drawn of it. Each gets an estimate
-of its width (`--wide`, in em), a displayed one of its height; course.css takes it until the drawing is there.
+A page arrives with the source of its formulas, which is some times as long as what is drawn of it. Each gets an
+estimate of its width (`--wide`, in em), a displayed one of its height; course.css takes it until the drawing is there.
 """
 
 import html
