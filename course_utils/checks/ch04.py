@@ -32,6 +32,7 @@ from course_utils.checks.base import (
 from course_utils.circuits import ov_circuit, qk_circuit, random_heads
 from course_utils.config import ModelConfig
 from course_utils.corpus import bigram_counts, common_tokens, load_text, load_tokenizer, windows
+from course_utils.losses import loss_by_position
 
 # All sizes differ, so that no shape is right by chance.
 SMALL = ModelConfig(n_layers=1, n_heads=3, d_model=10, d_head=5, d_vocab=11, n_ctx=9)
@@ -209,13 +210,14 @@ def _judge_borrower(answer, said: str, model, tokens, which: str, tolerance: flo
     require(three, f"borrower returns {got!r}, expected a head and two rises of the loss.")
     found = whole_number(got[0], "The head")
     pair = torch.tensor([one_number(x, "A rise") for x in got[1:]], dtype=torch.float64)
-    rises = _rises_held(model, tokens)
+    rises, loss = _rises_held(model, tokens), loss_by_position(model, tokens)[:, 1:].mean()
     head, told = _borrower(rises)[0], f"On {which} you say head {found}, {pair[0]:+.4g} and {pair[1]:+.4g} nats"
     require(0 <= found < model.cfg.n_heads, f"{told}: its heads count from 0 to {model.cfg.n_heads - 1}.")
     slips = {
         "All heads are changed at once: one at a time, with the others' patterns as they are.": rises[-1],
         "The two are swapped: the borrowed pattern comes first.": rises[found].flip(0),
         "The sign is the other way round: count a rise of the loss up.": -rises[found],
+        "That is the loss itself; asked is by how much it rises.": rises[found] + loss,
         "The prediction at position 0 counts for you: leave it out.": _rises_held(model, tokens, skip=0)[found],
     }
     for words, wrong in slips.items():
@@ -330,7 +332,10 @@ def trigram_value(answer, strongest) -> str:
     where = "source {}, destination {}, out {}".format(*triples[first])
     require_close(got[first], want[first], f"The value for {where}", 1e-6, "Score times logit, both centred.")
     said = f"{int((want > 0).sum())} of {len(triples)} triples have a value above 0."
-    for seed, sources in ((10, [1, 4, 6, 9]), (12, [10, 3, 8, 5]), (17, [7, 2, 9])):
+    # In the last two another head has the largest sum over the sources.
+    for seed, sources in (
+        (10, [1, 4, 6, 9]), (12, [10, 3, 8, 5]), (17, [7, 2, 9]), (274, [8, 1, 6, 9]), (400, [1, 5, 6, 10])
+    ):  # fmt: skip
         _judge_strongest(strongest, said, small_model(SMALL, seed), sources, 3, 2, "a small model")
     trained, one = load_model("one-layer", "cpu"), load_tokenizer().one
     sources = [one(word) for word in PYTHON]
@@ -370,16 +375,20 @@ def _judge_strongest(answer, said: str, model, sources: list[int], destination: 
     require(three, f"strongest returns {got!r}, expected a head, a source and the value.")
     found, value = tuple(whole_number(x, "A head or a source") for x in got[:2]), one_number(got[2], "The value")
     look, rise = _halves(model, sources, destination, out)
-    best, (head, place) = _largest(look.clamp(min=0) * rise.clamp(min=0))
+    values = look.clamp(min=0) * rise.clamp(min=0)
+    best, (head, place) = _largest(values)
     right, told = (head, sources[place]), f"On {which} you find head {found[0]}, source {found[1]}"
     if found == right:
         require_close(value, best, f"On {which} the value of head {head}, source {sources[place]},", 1e-3 * best,
                       "It is what your first function returns.")  # fmt: skip
         return
+    most = int(values.sum(dim=1).argmax())
     slips = {
+        "That head has the largest sum over the sources: asked is the largest value of one.": (
+            most, sources[int(values[most].argmax())]),
         "Return the source itself, a token's id, and not its place in the list.": (head, place),
         "The head comes first.": right[::-1],
-    }
+    }  # fmt: skip
     of_tables = {
         "That is the largest product, but both its factors are negative.": look * rise,
         "That is where the look is largest; what does the look raise?": look,
@@ -392,7 +401,7 @@ def _judge_strongest(answer, said: str, model, sources: list[int], destination: 
     fits = found[0] in range(len(look)) and found[1] in sources
     require(fits, f"{told}: expected a head, 0 to {len(look) - 1}, and one of the sources.")
     at = found[0], sources.index(found[1])
-    own = f"whose value is {(look[at].clamp(min=0) * rise[at].clamp(min=0)).item():.4g}"
+    own = f"whose value is {values[at]:.4g}"
     raise Wrong(f"{told}, {own}; another pair has {best:.4g}. Go through all {len(look)} heads and all the sources.")
 
 

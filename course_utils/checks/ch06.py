@@ -194,8 +194,10 @@ def baseline(answer, keeps_apart) -> str:
         raise Wrong(f"{told}: this is the standard error of the mean. Don't divide by √draws.")
     if sd < want_sd / 2:
         raise Wrong(f"{told}. The ranks matter: make each matrix of two factors that meet in d_head dimensions.")
-    right = abs(sd - want_sd) < 0.25 * want_sd and abs(sd_narrow - other_sd) < 0.25 * other_sd
-    require(right, f"{told}. Each draw needs two new heads.")
+    for size, its, right in (((d_model, d_head), sd, want_sd), ((12, 3), sd_narrow, other_sd)):
+        told = "With d_model = {} and d_head = {} the standard deviation".format(*size)
+        require(abs(its - right) < 0.25 * right,
+                f"{told} is {its:.4f}, expected about {right:.4f}. Each draw needs two new heads.")  # fmt: skip
     # In two dimensions a head fits itself more unevenly than it fits a stranger.
     with torch.random.fork_rng():
         torch.manual_seed(1)
@@ -240,19 +242,26 @@ def _least(scores: dict[str, torch.Tensor]) -> tuple[tuple[int, int, str], float
 
 
 def _apart(seed: int, earlier: int, later: int, kind: str) -> AttentionOnlyTransformer:
-    """Random heads of very different sizes, one of which reads nothing of what a certain earlier one writes."""
+    """Random heads of very different sizes, one of which reads next to nothing of what a certain earlier one writes.
+
+    Each of the two has a loud dimension, and only in these they miss one another: W_O and its reader don't show it.
+    """
     model = _planted(seed, (earlier + 2) % 4, (later + 2) % 4, "QKV"[seed % 3])
     reads = {"Q": model.W_Q, "K": model.W_K, "V": model.W_V}[kind]
-    written = torch.linalg.qr(model.W_O[0, earlier].T).Q
-    reads[1, later] -= written @ (written.T @ reads[1, later])
+    beyond = {"Q": model.W_K, "K": model.W_Q, "V": model.W_O.mT}[kind]
+    written, read = model.W_O[0, earlier, 0], reads[1, later, :, 0]
+    read -= written * (written @ read) / (written @ written)
+    model.W_V[0, earlier, :, 0] *= 300
+    beyond[1, later, :, 0] *= 300
     return model
 
 
 def _turned(model: AttentionOnlyTransformer) -> AttentionOnlyTransformer:
-    """A copy in which what each head of layer 0 writes is turned at random: as the chapter's control."""
-    model = copy.deepcopy(model)
+    """A copy in which what each head of layer 0 writes is turned at random: the chapter's `turned(model, 0)`."""
+    model, generator = copy.deepcopy(model), torch.Generator().manual_seed(0)
     for head in range(model.cfg.n_heads):
-        turn = torch.linalg.qr(normal((model.cfg.d_model, model.cfg.d_model), 300 + head)).Q
+        noise = torch.randn(model.cfg.d_model, model.cfg.d_model, generator=generator, dtype=torch.float64)
+        turn = torch.linalg.qr(noise).Q
         model.W_O[0, head] = model.W_O[0, head] @ turn.to(model.W_O)
     return model
 
@@ -534,13 +543,13 @@ def _most(model: AttentionOnlyTransformer) -> tuple[tuple[int, int, str], float]
 
 
 def _without_scores(model: AttentionOnlyTransformer) -> AbstractContextManager:
-    """In which `composition_scores` refuses this model: what it does is what the reader is to write."""
+    """In which `composition_scores` refuses this model, and copies: what it does is what the reader is to write."""
     module = importlib.import_module("course_utils.circuits.composition")  # the package has a function of this name
     own = module.reading
 
     def reading(read, layer: int = 1):
         says = "`composition_scores` found it. What it does is the exercise: begin from `W_OV` and `W_QK`"
-        require(read is not model, f"{says}, and divide the norm of each product by both norms.")
+        require(not close(read.W_O, model.W_O), f"{says}, and divide the norm of each product by both norms.")
         return own(read, layer)
 
     return mock.patch.object(module, "reading", reading)

@@ -68,7 +68,7 @@ def frozen(model, pattern, direct="diagonal", heads=True, placed=False):
     return M
 
 
-def rises_held(model, tokens, skip=1, flip=True, all_heads=False):
+def rises_held(model, tokens, skip=1, flip=True, all_heads=False, rise=True):
     """Of each head, the rise of the loss with the other text's pattern and with none."""
     pattern, x = model.run_with_cache(tokens)[1].pattern, model.W_E[tokens]
 
@@ -82,7 +82,7 @@ def rises_held(model, tokens, skip=1, flip=True, all_heads=False):
         borrowed, none = pattern.clone(), pattern.clone()
         borrowed[0, :, heads] = pattern[0, :, heads].flip(0) if flip else pattern[0, :, heads].roll(1, dims=1)
         none[0, :, heads] = 0
-        rises.append((loss(borrowed) - loss(pattern), loss(none) - loss(pattern)))
+        rises.append((loss(borrowed) - loss(pattern) * rise, loss(none) - loss(pattern) * rise))
     return rises
 
 
@@ -134,6 +134,26 @@ def strongest(model, sources, destination, out, both=lambda look, rise: look.cla
     table = both(torch.stack(qk) / model.cfg.d_head**0.5, torch.stack(ov))
     head, place = divmod(table.argmax().item(), len(sources))
     return head, sources[place], table.max().item()
+
+
+def by_head(score):
+    """The head of the largest score(value [head, source]), and its best source."""
+
+    def answer(model, sources, destination, out):
+        table = [[value(model, h, s, destination, out) for s in sources] for h in range(model.cfg.n_heads)]
+        table = torch.tensor(table)
+        head = score(table).argmax().item()
+        return head, sources[table[head].argmax()], table[head].max().item()
+
+    return answer
+
+
+def by_source(model, sources, destination, out):
+    """The source of the largest sum over the heads, and its best head."""
+    table = [[value(model, h, s, destination, out) for s in sources] for h in range(model.cfg.n_heads)]
+    table = torch.tensor(table)
+    place = table.sum(dim=0).argmax().item()
+    return table[:, place].argmax().item(), sources[place], table[:, place].max().item()
 
 
 def in_its_place(model, sources, destination, out):
@@ -265,6 +285,7 @@ MISTAKES = [
     (right_matrix, lambda *given: (borrower(*given)[0], *(-x for x in borrower(*given)[1:])), "the other way round"),
     (right_matrix, lambda *given: borrower(*given, skip=0), "position 0 counts"),
     (right_matrix, lambda *given: borrower(*given, all_heads=True), "All heads are changed at once"),
+    (right_matrix, lambda *given: borrower(*given, rise=False), "the loss itself"),
     (right_matrix, lambda *given: (*borrower(*given)[:2], 0.5), "with none"),
     (right_matrix, lambda *given: borrower(*given, flip=False), "On a small model"),
     (right_matrix, lambda *given: (9, 0.05, 1.1), "its heads count from 0 to 2"),
@@ -296,6 +317,9 @@ MISTAKES = [
     (right_value, lambda *given: strongest(*given)[:2], "expected a head, a source and the value"),
     (right_value, in_its_place, "not its place in the list"),
     (right_value, source_first, "The head comes first"),
+    (right_value, by_head(lambda table: table.sum(dim=1)), "the largest sum over the sources"),
+    (right_value, by_head(lambda table: (table > 0).sum(dim=1)), "On a small model"),
+    (right_value, by_source, "On a small model"),
     (right_value, lambda *given: strongest(*given, both=lambda look, rise: look * rise), "both its factors"),
     (right_value, lambda *given: strongest(*given, both=lambda look, rise: look), "where the look is largest"),
     (right_value, lambda *given: strongest(*given, both=lambda look, rise: rise), "where the output rises most"),

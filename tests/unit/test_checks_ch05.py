@@ -131,14 +131,14 @@ def few_tokens(model, layer, tokens):
     return model.W_O[layer] @ (W_U @ model.W_E[tokens]) @ model.W_V[layer]
 
 
-def turner(model, layer, best=max, part=torch.imag, of=None, over=lambda values: values, centred=True):
+def turner(model, layer, best=max, part=torch.imag, of=None, over=lambda values: values, centred=True, by=None):
     """The head whose eigenvalues have the largest imaginary parts for their sizes, and a share of it."""
     values = [ov_circuit(model, layer, head, centred=centred).eigenvalues() for head in range(model.cfg.n_heads)]
 
     def shares(part):
         return [(part(each).abs().sum() / over(each).abs().sum()).item() for each in values]
 
-    head = best(range(len(values)), key=lambda head: shares(part)[head])
+    head = best(range(len(values)), key=lambda head: by(values[head]) if by else shares(part)[head])
     return head, shares(of or part)[head]
 
 
@@ -184,6 +184,11 @@ MISTAKES = [
     (right_four, lambda *given: (turner(*given)[0], turner(*given, of=torch.real)[1]), "of the right head"),
     (right_four, lambda *given: turner(*given, centred=False), "W_U is not centred"),
     (right_four, lambda *given: turner(*given, over=torch.real), "not of their real parts"),
+    (right_four, lambda *given: turner(*given, by=lambda v: v.imag.abs().sum()), "the loudest in Σ|Im λ|"),
+    (right_four, lambda *given: turner(*given, by=lambda v: v.imag.norm() / v.abs().norm()), "one large pair"),
+    (right_four, lambda *given: turner(*given, by=lambda v: v.imag.norm() ** 2 / v.abs().sum()), "On a small model"),
+    (right_four, lambda *given: turner(*given, by=lambda v: (v.imag / v.abs()).abs().mean()), "turns more"),
+    (right_four, lambda *given: turner(*given, by=lambda v: v.imag.max()), "On a small model"),
     (right_four, lambda *given: (turner(*given)[0], 0.0), "they come in pairs"),
     (right_four, lambda *given: (turner(*given)[0], 0.424), "Its share is"),
     (right_four, lambda *given: turner(*given)[0], "expected a head and its share"),

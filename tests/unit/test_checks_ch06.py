@@ -1,5 +1,7 @@
 """The checkers of chapter 6: what they say to plausible mistakes, and that they take right answers of other forms."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -215,6 +217,17 @@ def quietest(model):
     return pair, keeps_apart(model)[1]
 
 
+def by_factors(model, of=lambda W_V, W_O: W_O, partner=False):
+    """The pair of least overlap between W_O and what reads it, without what stands beyond them or on one side only."""
+    fits = {}
+    for i, j in np.ndindex(model.cfg.n_heads, model.cfg.n_heads):
+        written = of(model.W_V[0, i], model.W_O[0, i])
+        Q, K, V, O2 = model.W_Q[1, j], model.W_K[1, j], model.W_V[1, j], model.W_O[1, j]
+        reads = {"Q": Q @ K.T, "K": K @ Q.T, "V": V @ O2} if partner else {"Q": Q, "K": K, "V": V}
+        fits |= {(i, j, kind): fit(written, read) for kind, read in reads.items()}
+    return min(fits, key=fits.get), keeps_apart(model)[1]
+
+
 def right_baseline(answer):
     return ch06.baseline(drawn(low_rank), answer)
 
@@ -260,6 +273,11 @@ def seeded(d_model, d_head, draws):
 def fit_all(A, B):
     norm = torch.linalg.matrix_norm
     return norm(A @ B) / (norm(A) * norm(B))
+
+
+def spread_of_48(d_model, d_head, draws):
+    """The mean of the sizes given, the spread of others."""
+    return drawn(low_rank)(d_model, d_head, draws)[0], drawn(low_rank)(48, 4, draws)[1]
 
 
 def all_draws(d_model, d_head, draws):
@@ -314,6 +332,7 @@ MISTAKES = [
     (ch06.baseline, lambda d, r, draws: drawn(low_rank)(48, 4, draws), "use the sizes"),
     (ch06.baseline, lambda d, r, draws: (d**-0.5, 0.0), "The"),
     (ch06.baseline, drawn(low_rank, second=lambda A: A), "composed with itself"),
+    (ch06.baseline, spread_of_48, "With d_model = 12 and d_head = 3 the standard deviation"),
     (ch06.baseline, seeded, "all are the same. Draw new heads"),
     (ch06.baseline, all_draws, "is the mean over `draws` pairs"),
     (right_head, stub, "That half is right"),
@@ -339,6 +358,9 @@ MISTAKES = [
     (right_baseline, lambda m: ((11, 7, "V"), 22.0), "expected two heads"),
     (right_baseline, copied(keeps_apart, ((11, 7, "V"), 22.0)), "On a model of ours"),
     (right_baseline, quietest, "All three kinds"),
+    (right_baseline, by_factors, "On a small model"),
+    (right_baseline, lambda m: by_factors(m, of=lambda W_V, W_O: W_V @ W_O), "On a small model"),
+    (right_baseline, lambda m: by_factors(m, partner=True), "On a small model"),
     (right_baseline, in_other_sizes, "of this model's sizes"),
     (right_table, stub, "That half is right"),
     (right_table, lambda *given: who_is_read(*given, last=None), "mean over all keys"),
@@ -390,6 +412,8 @@ MISTAKES = [
     (ch06.pattern_with_cut, lambda m, t, e, n, s: cut()(m, t, n, n, s), "Another head's output"),
     (ch06.pattern_with_cut, lambda m, t, e, n, s: cut()(m, t, e, n, s)[0], "has shape [7, 7]"),
     (ch06.planted_pair, by_composition_scores, "`composition_scores` found it"),
+    (ch06.planted_pair, lambda model: by_composition_scores(copy.deepcopy(model)), "`composition_scores` found it"),
+    (ch06.planted_pair, lambda model: by_composition_scores(copy.deepcopy(model).float()), "scores` found it"),
     (ch06.planted_pair, found(unnormalised), "no norm or only one was divided out"),
     (ch06.planted_pair, found(Q_and_K_exchanged), "the right pair, but it composes by K"),
     (ch06.planted_pair, found(literal), "taken literally"),
