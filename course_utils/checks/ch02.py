@@ -85,6 +85,7 @@ def count_pairs(answer, most_missing) -> str:
 
 def _judge_missing(got, name: str, tokens: list[int], d_vocab: int, start: int) -> None:
     counts, expected = _table_of(tokens, d_vocab, start)
+    n, m = counts.sum(dim=1), counts.sum(dim=0)
     got = _table(got, "Present token, next token and how many are missing", (3,))
     now, after, missing = want = _most_missing(counts, expected)
     often, by_chance = counts[now, after].item(), expected[now, after].item()
@@ -99,9 +100,13 @@ def _judge_missing(got, name: str, tokens: list[int], d_vocab: int, start: int) 
     amounts = {
         "That is how often the pair comes: return how many are missing.": often,
         "That is how often the pair is expected: take off how often it comes.": by_chance,
+        "Your m(b) is n(b): m counts the pairs that end with b, it is a sum along the other axis.":
+            n[now] * n[after] / counts.sum() - often,
+        "Your n(a) is m(a): n counts the pairs that begin with a, it is a sum along the other axis.":
+            m[now] * m[after] / counts.sum() - often,
         "N is the number of pairs that you counted, not of tokens.": by_chance * counts.sum() / len(tokens) - often,
         "The sign is the other way: expected, less counted.": -missing,
-    }
+    }  # fmt: skip
     if place == (now, after):
         hint = next((says for says, wrong in amounts.items() if close(got[2], wrong, 1e-2)), "")
     else:

@@ -233,7 +233,7 @@ def _twice(cfg: ModelConfig, N: int, seed: int) -> torch.Tensor:
     return F.pad(torch.cat([once, once], dim=1), (1, 0))
 
 
-def _looks(model, tokens, alpha, placed: bool = True, root: float = 0.5, layer: int = 1) -> torch.Tensor:
+def _looks(model, tokens, alpha, placed: bool = True, root: float = 0.5, layer: int = 1, off=(0, 0)) -> torch.Tensor:
     """[head, places] attention of the second copy's queries so many places after their token's earlier occurrence."""
     N = tokens.shape[1] // 2
     x = model.run_with_cache(tokens)[1].resid[layer][0] + model.W_pos[: 2 * N + 1] * placed
@@ -242,7 +242,7 @@ def _looks(model, tokens, alpha, placed: bool = True, root: float = 0.5, layer: 
     k = own * k + (1 - own) * torch.cat([k[:, :1], k[:, :-1]], dim=1)
     scores = torch.einsum("hqd,hkd->hqk", x @ model.W_Q[layer], k) / model.cfg.d_head**root
     pattern = scores.masked_fill(later_keys(2 * N + 1), -torch.inf).softmax(dim=-1)
-    queries = torch.arange(N + 1, 2 * N + 1)
+    queries = torch.arange(N + 1 + off[0], 2 * N + 1 + off[1])
     return torch.stack([pattern[:, queries, queries - N + places].mean(dim=1) for places in range(4)], dim=1)
 
 
@@ -267,6 +267,13 @@ def _judge_look(answer, said: str, model, tokens, alpha, which: str) -> None:
         ),
         "The scores are not divided by √d_head.": says(_looks(model, tokens, alpha, root=0)),
         "That is layer 0: the heads asked for are those of layer 1.": says(_looks(model, tokens, alpha, layer=0)),
+        "Query N is the first copy's last: the second copy begins at N + 1, after the start token.": says(
+            _looks(model, tokens, alpha, off=(-1, 0))
+        ),
+        "Your queries are N to 2N − 1: the start token moves them on, N + 1 to 2N.": says(
+            _looks(model, tokens, alpha, off=(-1, -1))
+        ),
+        "The last query is left out: the second copy ends at 2N.": says(_looks(model, tokens, alpha, off=(0, -1))),
         "Count from the earlier occurrence itself: its successor is 1 place on.": (want[0], want[1] - 1, table.max()),
     }
     for words, wrong in slips.items():

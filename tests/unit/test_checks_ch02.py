@@ -60,6 +60,16 @@ def of_all_tokens(tokens, d_vocab, start_id):
     return missing(tokens, d_vocab, start_id, n=len(tokens), says=lambda c, e: e - c)
 
 
+def one_sum_twice(dim):
+    def answer(tokens, d_vocab, start_id):
+        counts = count(tokens, d_vocab, start_id)
+        sums = counts.sum(dim)
+        lacks = sums[:, None] * sums / counts.sum() - counts
+        return *divmod(lacks.argmax().item(), d_vocab), lacks.max()
+
+    return answer
+
+
 def the_most_frequent_token_twice(tokens, d_vocab, start_id):
     counts = count(tokens, d_vocab, start_id)
     a = counts.sum(1).argmax().item()
@@ -149,6 +159,8 @@ SECONDS = [
     ("count_pairs", (count, missing_with(table=count_across)), "expected (2, 3)"),
     ("count_pairs", (count, missing_with(table=count_from_zero)), "expected (2, 3)"),
     ("count_pairs", (count, of_all_tokens), "not of tokens"),
+    ("count_pairs", (count, one_sum_twice(1)), "Your m(b) is n(b)"),
+    ("count_pairs", (count, one_sum_twice(0)), "Your n(a) is m(a)"),
     ("count_pairs", (count, the_most_frequent_token_twice), "expected"),
     ("count_pairs", (count, lambda *given: missing(*given)[:2]), "has shape [2], expected [3]"),
     ("count_pairs", (count, lambda *given: (-1, 70_000, 5.0)), "you say pair (-1, 70000)"),

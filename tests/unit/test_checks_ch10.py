@@ -75,7 +75,7 @@ def smeared_in_place(keys, alpha):
     return keys
 
 
-def looks(model, tokens, alpha, placed=True, layer=1, root=0.5, first=None, best=max, from_place=0):
+def looks(model, tokens, alpha, placed=True, layer=1, root=0.5, first=None, best=max, from_place=0, last=None):
     """The second half of exercise 3, with what can go wrong."""
     pos, N = tokens.shape[1], tokens.shape[1] // 2
     x = model.run_with_cache(tokens)[1].resid[layer][0] + model.W_pos[:pos] * placed
@@ -83,7 +83,7 @@ def looks(model, tokens, alpha, placed=True, layer=1, root=0.5, first=None, best
     pattern = scores.masked_fill(torch.ones(pos, pos).triu(1).bool(), -torch.inf).softmax(dim=-1)
     found = {}
     for places in range(4):
-        mean = pattern.diagonal(places - N, 1, 2)[:, -N if first is None else first :].mean(dim=1)
+        mean = pattern.diagonal(places - N, 1, 2)[:, -N if first is None else first : last].mean(dim=1)
         found |= {(head, places): value.item() for head, value in enumerate(mean)}
     head, places = best(found, key=found.get)
     return head, places - from_place, found[head, places]
@@ -161,6 +161,9 @@ MISTAKES = [
     (ch10.smear, (smeared, lambda m, t, a: looks(m, t, a, layer=0)), "That is layer 0"),
     (ch10.smear, (smeared, lambda m, t, a: looks(m, t, a, from_place=1)), "its successor is 1 place on"),
     (ch10.smear, (smeared, lambda m, t, a: looks(m, t, a, first=0)), "a mean over the queries of the second copy"),
+    (ch10.smear, (smeared, lambda m, t, a: looks(m, t, a, first=-(len(t[0]) // 2) - 1)), "the first copy's last"),
+    (ch10.smear, (smeared, lambda m, t, a: looks(m, t, a, first=-(len(t[0]) // 2) - 1, last=-1)), "moves them on"),
+    (ch10.smear, (smeared, lambda m, t, a: looks(m, t, a, last=-1)), "the second copy ends at 2N"),
     (ch10.smear, (smeared, lambda m, t, a: looks(m, t, a, best=min)), "a mean over the queries of the second copy"),
     (ch10.smear, (smeared, lambda m, t, a: looks(m, t, a)[:2]), "expected a head, a number of places and a mean"),
     (ch10.smear, (smeared, lambda *_: (1, 2, 0.72)), "On a small model"),
