@@ -20,7 +20,9 @@ HIDE_ALIKE = """within => {
     const told = ["class", "style", "hidden", "open", "disabled", "role", "fill", "stroke", "type"];
     const seen = new Set(), sheet = new CSSStyleSheet();
     const look = (each, path) => {
-        const tells = each => told.includes(each.name) || /^(data|aria)-(?!label|describedby)/.test(each.name);
+        const room = each => each.value.startsWith("--wide"); // of a formula
+        const ours = each => /^(data|aria)-(?!label|describedby)/.test(each.name);
+        const tells = each => told.includes(each.name) && !room(each) || ours(each);
         const said = [...each.attributes].filter(tells).map(each => `${each.name}=${each.value}`).sort().join(" ");
         const row = each.localName === "tr" ? [...each.parentElement.children].indexOf(each) % 2 : "";
         const kind = `${path}/${each.localName}${row} ${said}`;
