@@ -168,7 +168,11 @@ SECONDS = [
     ("smooth", (smooth, lambda *given: chosen(*given, best=max)), "where the loss is largest"),
     ("smooth", (smooth, lambda counts, held_out, ks: chosen(counts, counts, ks)), "which tests nothing"),
     ("smooth", (smooth, lambda counts, held_out, ks: chosen(held_out, counts, ks)), "tested on the others"),
-    ("smooth", (smooth, lambda counts, held_out, ks: chosen(counts, (held_out > 0).double(), ks)), "Every pair counts"),
+    (
+        "smooth",
+        (smooth, lambda counts, held_out, ks: chosen(counts, (held_out > 0).double(), ks)),
+        "0.5. Every pair counts",
+    ),
     ("smooth", (smooth, lambda counts, held_out, ks: chosen(counts, 0 * counts + 1, ks)), "All pairs count alike"),
     ("smooth", (smooth, by_squares), "For the trained model's text your k is 3, expected 0.5"),
     ("smooth", (smooth, row_by_row), "For one frequent token"),
