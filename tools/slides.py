@@ -2,7 +2,7 @@
 
 `book/workshop/slides.md` holds the slides of the chapters: `<!-- 07 -->` begins chapter 7's, a line `---` the next one.
 A picture `![](fig-induction-random)` is the chapter's figure of that name, with the chapter's alternative text;
-`![0 0.5 1 0.5](fig-…)` its lower half, larger: left, top, width and height are shares of the whole. What
+`![0 50 100 50](fig-…)` its lower half, larger: left, top, width and height, in hundredths of the whole. What
 follows a line `Notes:` is for the teacher alone: the key S opens it in a window of its own. Agenda, breaks and
 exercises come from the plan.
 """
@@ -23,7 +23,7 @@ ASSETS, FONTS = "book/_assets/slides", "book/_assets/static/vendor/fonts"
 TITLE = "How small transformers compute"
 PICTURES = r'<svg .*?</svg>|<div class="course-tokens.*?</table>\s*</div>'
 FIGURE = re.compile(rf'<figure [^>]*\bid="(fig-[\w-]+)">(?:(?!</figure>).)*?({PICTURES})', re.S)
-PICTURE = r"!\[[\d. ]*\]\((fig-[\w-]+)\)"
+PICTURE = r"!\[[\d ]*\]\((fig-[\w-]+)\)"
 
 
 def build(out: Path, site: Path, root: Path = notebooks.ROOT) -> None:
@@ -136,7 +136,7 @@ def _slide(text: str, pictures: dict[str, str]) -> str:
     shown, _, notes = text.partition("\nNotes:")
     write = MarkdownIt("commonmark", {"html": False}).enable("table").render
     body = re.sub(
-        r'<p><img src="(fig-[\w-]+)" alt="([\d. ]*)" ?/?></p>',
+        r'<p><img src="(fig-[\w-]+)" alt="([\d ]*)" ?/?></p>',
         lambda m: f"<figure>{_part(pictures[m[1]], m[2])}</figure>",
         write(shown),
     )
@@ -144,11 +144,11 @@ def _slide(text: str, pictures: dict[str, str]) -> str:
     return f"<section>\n{body}{aside}</section>"
 
 
-def _part(picture: str, shares: str) -> str:
+def _part(picture: str, hundredths: str) -> str:
     """Of a picture what lies in a rectangle."""
-    if not shares:
+    if not hundredths:
         return picture
-    left, top, width, height = map(float, shares.split())
+    left, top, width, height = (int(each) / 100 for each in hundredths.split())
     x, y, wide, high = map(float, re.search(r'viewBox="([^"]+)"', picture)[1].split())
     box = (x + left * wide, y + top * high, width * wide, height * high)
     told = f'class="part" viewBox="{" ".join(f"{number:.2f}" for number in box)}"'
