@@ -346,8 +346,8 @@ function ask(model, el, page) {
   return listen(key, paint);
 }
 
-/** What stands below a result and says it again: text and what folded cells print, up to the next open cell, picture, box
- * or heading. @param {Element | null | undefined} cell @returns {Element[]} */
+/** What stands below a result and says it again: text and what folded cells print, up to the next open cell, picture,
+ * box or heading. @param {Element | null | undefined} cell @returns {Element[]} */
 function saidBelow(cell) {
   /** @type {Element[]} */
   const found = [];

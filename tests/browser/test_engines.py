@@ -55,6 +55,9 @@ def open_page(engine, address: str) -> None:
     assert [figure for figure, state in engine.evaluate(states) if state != "ready"] == [], address
 
 
+@pytest.mark.parametrize(
+    "engine", [Firefox, pytest.param(WebKit, marks=pytest.mark.release)], ids=lambda kind: kind.__name__, indirect=True
+)
 def test_every_figure_starts(engine, site):
     """Each on one page, from the disk; those of ROWS and the lab's are opened below."""
     figures = {

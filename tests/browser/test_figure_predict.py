@@ -91,7 +91,8 @@ def test_the_result_opens_with_the_guess_and_is_kept(kind, visit, folder):
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.dataset.reveals") == f"02.{kind}"
     page.reload()
-    assert link.is_visible() and said.inner_text().startswith(JUDGED[kind]), "kept on this machine"
+    expect(link, "kept on this machine").to_be_visible()
+    assert said.inner_text().startswith(JUDGED[kind])
     page.get_by_role("button", name="Start over").press("Enter")
     assert veil.is_visible() and not link.is_visible() and page.evaluate("localStorage.length") == 0
     assert page.evaluate("document.activeElement.closest('.ex-field, .ex-predict') !== null")

@@ -498,6 +498,11 @@ def test_random_orders(visit, address):
 
 
 LONGER = pytest.param("http", 0, marks=pytest.mark.release), pytest.param("file", 1, marks=pytest.mark.release)
+# What is read in parts from the disk, and in one piece from a server, is tried from both in `test_a_visit`, and where
+# weights don't arrive; the rest of the page is the same.
+FROM_THE_DISK = pytest.mark.parametrize(
+    "home", ["file", pytest.param("http", marks=pytest.mark.release)], indirect=True
+)
 
 
 @pytest.mark.parametrize(("home", "seed"), [("file", 0), *LONGER], indirect=["home"])
@@ -540,6 +545,7 @@ def test_random_orders_on_the_page(visit, home, seed):
     assert fresh.visited.errors == lab.visited.errors == []
 
 
+@FROM_THE_DISK
 def test_switching_while_weights_come(visit, home):
     lab = Lab(visit(home), load=False)
     lab.area.fill(TEXT)
@@ -567,7 +573,9 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(
+    "fault", ["damaged", *(pytest.param(each, marks=pytest.mark.release) for each in FAULTS if each != "damaged")]
+)
 @pytest.mark.parametrize("kind", ["http", "file"])
 def test_weights_that_do_not_arrive_whole(visit, folder, address, kind, fault):
     """Over http in one file, from the disk in parts; the last part too, after which nothing else comes."""
@@ -643,6 +651,7 @@ def test_a_long_run_says_so(visit, folder):
 # --- the reader's text ---
 
 
+@FROM_THE_DISK
 def test_only_the_button_loads(visit, home):
     """Typing and examples do not; and they survive reload, Back and leaving."""
     visited = visit(home)
@@ -672,6 +681,7 @@ def test_only_the_button_loads(visit, home):
     assert lab.area.input_value() == TEXT, "each tab has its own"
 
 
+@FROM_THE_DISK
 def test_a_link_and_the_readers_text(visit, home):
     lab = Lab(visit(home))
     page, area = lab.page, lab.area
