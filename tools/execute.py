@@ -21,6 +21,7 @@ from pathlib import Path
 
 import nbformat
 import psutil
+from filelock import FileLock
 from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn
 from jupyter_cache.utils import Timer
@@ -123,10 +124,12 @@ def run_chapter(root: Path, path: Path) -> int:
 
 
 def keep(root: Path, path: Path, notebook: nbformat.NotebookNode, seconds: float) -> None:
-    """Put a notebook that was run into the cache."""
-    cache = get_cache(course_site.execution_cache(root))
+    """Put a notebook that was run into the cache; one at a time, for two that write at once lose one of them."""
+    folder = course_site.execution_cache(root)
+    folder.mkdir(parents=True, exist_ok=True)
     bundle = CacheBundleIn(notebook, str(path), data={"execution_seconds": seconds})
-    cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
+    with FileLock(folder / ".lock"):
+        get_cache(folder).cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
 
 
 def _is_kept(cache, path: Path) -> bool:
