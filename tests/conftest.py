@@ -15,7 +15,7 @@ import pytest
 from nbval.kernel import RunningKernel
 from nbval.plugin import IPyNbCell
 
-from tools import execute, notebooks
+from tools import notebooks
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -71,6 +71,8 @@ class KeepOutputs:
             seconds.append(report.duration)
             item.cell.update(execution_count=item.cell_num + 1, outputs=item.test_outputs)
             if len(seconds) == sum(cell.cell_type == "code" for cell in item.parent.nb.cells):
+                from tools import execute  # here, because it imports the cache, which no other test run needs
+
                 execute.keep(ROOT, item.path, item.parent.nb, sum(seconds))
         return report
 

@@ -98,6 +98,11 @@ def require_given(got, what: str = "The answer") -> None:
     require(got is not None, f"{what} is None: does your function return something?")
 
 
+def require_parts(got, count: int, message: str) -> None:
+    """Raise Wrong with this message unless so many things were returned, in a tuple or a list."""
+    require(isinstance(got, tuple | list) and len(got) == count, message)
+
+
 def numbers(got, what: str) -> Tensor:
     """What was returned as 64-bit numbers, from a tensor, a list or a number; otherwise raise Wrong."""
     require_given(got, what)

@@ -23,6 +23,7 @@ from course_utils.checks.base import (
     require,
     require_close,
     require_given,
+    require_parts,
     require_shape,
     second_half,
     small_model,
@@ -231,7 +232,7 @@ def fold_biases(answer) -> str:
     b_V, b_O = normal((d_head,), 10), normal((d_model,), 11)
     x, pattern = normal((pos, d_model), 12), normal((pos, pos), 13).softmax(dim=-1)
     got = answer(W_V, b_V, W_O, b_O)
-    require(isinstance(got, tuple | list) and len(got) == 2, "Return two matrices, the new W_V and the new W_O.")
+    require_parts(got, 2, "Return two matrices, the new W_V and the new W_O.")
     new_V, new_O = got
     require_shape(new_V, (d_model + 1, d_head + 1), "The new W_V", "A row more for the one, a column more to carry it.")
     require_shape(new_O, (d_head + 1, d_model + 1), "The new W_O", "One more row for the one that W_V carried.")

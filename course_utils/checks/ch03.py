@@ -17,6 +17,7 @@ from course_utils.checks.base import (
     require,
     require_close,
     require_given,
+    require_parts,
     second_half,
     small_model,
 )
@@ -314,7 +315,7 @@ def virtual_head(answer) -> str:
 
 def _judge_virtual_head(got, pos: int) -> None:
     names = ["pattern", "W_V1", "W_O1", "W_V2", "W_O2"]
-    require(isinstance(got, tuple | list) and len(got) == 5, f"Return five matrices: {', '.join(names)}.")
+    require_parts(got, 5, f"Return five matrices: {', '.join(names)}.")
     shapes = [(pos, pos), (16, 4), (4, 16), (16, 4), (4, 16)]
     parts = []
     for name, part, shape in zip(names, got, shapes, strict=True):

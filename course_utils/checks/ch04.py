@@ -24,6 +24,7 @@ from course_utils.checks.base import (
     require,
     require_close,
     require_given,
+    require_parts,
     require_shape,
     second_half,
     small_model,
@@ -206,8 +207,7 @@ def _borrower(rises: torch.Tensor) -> tuple[int, float, float]:
 
 def _judge_borrower(answer, said: str, model, tokens, which: str, tolerance: float) -> None:
     got = second_half(answer, "borrower", said, model, tokens.clone())
-    three = isinstance(got, tuple | list) and len(got) == 3
-    require(three, f"borrower returns {got!r}, expected a head and two rises of the loss.")
+    require_parts(got, 3, f"borrower returns {got!r}, expected a head and two rises of the loss.")
     found = whole_number(got[0], "The head")
     pair = torch.tensor([one_number(x, "A rise") for x in got[1:]], dtype=torch.float64)
     rises, loss = _rises_held(model, tokens), loss_by_position(model, tokens)[:, 1:].mean()
@@ -371,8 +371,7 @@ def _largest(table: torch.Tensor) -> tuple[float, tuple[int, int]]:
 
 def _judge_strongest(answer, said: str, model, sources: list[int], destination: int, out: int, which: str) -> None:
     got = second_half(answer, "strongest", said, model, list(sources), destination, out)
-    three = isinstance(got, tuple | list) and len(got) == 3
-    require(three, f"strongest returns {got!r}, expected a head, a source and the value.")
+    require_parts(got, 3, f"strongest returns {got!r}, expected a head, a source and the value.")
     found, value = tuple(whole_number(x, "A head or a source") for x in got[:2]), one_number(got[2], "The value")
     look, rise = _halves(model, sources, destination, out)
     values = look.clamp(min=0) * rise.clamp(min=0)

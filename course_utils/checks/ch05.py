@@ -21,6 +21,7 @@ from course_utils.checks.base import (
     require,
     require_close,
     require_given,
+    require_parts,
     second_half,
     small_model,
     whole_number,
@@ -92,7 +93,7 @@ def _turns(
 
 
 def _require_turner(got, model: AttentionOnlyTransformer, layer: int, which: str) -> None:
-    require(isinstance(got, tuple | list) and len(got) == 2, f"turner returns {got!r}, expected a head and its share.")
+    require_parts(got, 2, f"turner returns {got!r}, expected a head and its share.")
     head, share = whole_number(got[0], "The head"), one_number(got[1], "The share")
     want, told = _turns(model, layer), f"On {which}, layer {layer}, you find head {head}, with a share of {share:.4f}"
     require(0 <= head < len(want), f"{told}, expected one of 0 to {len(want) - 1}.")
@@ -112,8 +113,7 @@ def _require_turner(got, model: AttentionOnlyTransformer, layer: int, which: str
         "Divide by the sizes of the whole numbers, not of their real parts.": (best, want[best] / straight[best]),
         "The sum of the imaginary parts is 0, they come in pairs: take the size of each first.": (head, 0),
     }
-    for words, (its_head, its_share) in slips.items():
-        require(head != its_head or abs(share - its_share) > 1e-4, f"{told}. {words}")
+    name_mistake((head, share), slips, f"{told}. {{}}", 1e-4)
     require(head == best, f"{told}; head {best} turns more, {want[best]:.4f}.")
     raise Wrong(f"{told}: the right head. Its share is {want[best]:.4f}: Σ|Im λ| over Σ|λ|.")
 
@@ -299,7 +299,7 @@ def _require_friend(got, model: AttentionOnlyTransformer, layer: int, tokens: to
     shares, measures = _own_shares(model, layer, tokens), _positivities(model, layer)
     told = f"On {which} you return None, but {len(shares)} heads of layer {layer} are above one half."
     require(got is not None, f"{told} Do you look at that layer, and return something?")
-    require(isinstance(got, tuple | list) and len(got) == 2, f"You return {got!r}, expected a head and its share.")
+    require_parts(got, 2, f"You return {got!r}, expected a head and its share.")
     head, share = whole_number(got[0], "The head"), one_number(got[1], "The share")
     told, n = f"On {which} you find head {head}, with a share of {share:.4f}", len(tokens)
     require(head in range(model.cfg.n_heads), f"{told}, expected one of 0 to {model.cfg.n_heads - 1}.")

@@ -28,6 +28,7 @@ from course_utils.checks.base import (
     require,
     require_close,
     require_given,
+    require_parts,
     require_shape,
     second_half,
     small_model,
@@ -52,7 +53,7 @@ def virtual_head(answer, two_back) -> str:
     )
     OV1, OV2, x = normal((d, d), 3), normal((d, d), 4), normal((pos, d), 5)
     got = answer(A1, OV1, A2, OV2)
-    require(isinstance(got, tuple | list) and len(got) == 2, "Return two matrices: the pattern and the OV matrix.")
+    require_parts(got, 2, "Return two matrices: the pattern and the OV matrix.")
     pattern, OV = (numbers(each, "A factor") for each in got)
     require_shape(pattern, (pos, pos), "The pattern", "One weight for each pair of positions.")
     require_shape(OV, (d, d), "The OV matrix", "From the stream to the stream.")
@@ -298,8 +299,7 @@ def _named(found: tuple) -> str:
 
 def _three(got) -> tuple[int, int, str]:
     """(earlier, later, kind), as it was returned."""
-    three = isinstance(got, tuple | list) and len(got) == 3
-    require(three, f"Return three things: earlier, later, kind; not {got!r}.")
+    require_parts(got, 3, f"Return three things: earlier, later, kind; not {got!r}.")
     heads = [whole_number(head, f"The {which} head") for head, which in zip(got, ("earlier", "later"), strict=False)]
     return *heads, str(got[2])
 
@@ -471,10 +471,8 @@ def _require_spared(found: tuple, nats: float, model: AttentionOnlyTransformer, 
             log = (before / after).log()[:, seen]
             effects[earlier, side] = (before[:, seen] * log).sum() / before[..., 0].numel()
             slips[earlier, side] = -(after[:, seen] * log).sum() / before[..., 0].numel()
-    best, told = (
-        max(effects, key=effects.get),
-        f"On {which.removesuffix(',')}, for head 1.{later}, you find {found}, {nats:.4g}",
-    )
+    best = max(effects, key=effects.get)
+    told = f"On {which.removesuffix(',')}, for head 1.{later}, you find {found}, {nats:.4g}"
     require(found in effects, f"{told}: expected a head of layer 0 and 'Q' or 'K'.")
     if found == best and abs(nats - effects[best]) < 1e-4 * max(1.0, float(effects[best])):
         return
@@ -613,7 +611,7 @@ def _models() -> list[tuple[AttentionOnlyTransformer, torch.Tensor, str]]:
 
 
 def _pair(got, name: str, what: str):
-    require(isinstance(got, tuple | list) and len(got) == 2, f"{name} returns {got!r}, expected {what}.")
+    require_parts(got, 2, f"{name} returns {got!r}, expected {what}.")
     return got
 
 

@@ -19,6 +19,7 @@ from course_utils.checks.base import (
     require,
     require_close,
     require_given,
+    require_parts,
     require_shape,
     small_model,
 )
@@ -68,7 +69,7 @@ def induction_keys(answer, best_head) -> str:
 def _judge_best_head(answer, name: str, model, tokens) -> None:
     got = answer(model, tokens)
     require_given(got)
-    require(isinstance(got, tuple | list) and len(got) == 2, "Return two things: (layer, head) and the mean.")
+    require_parts(got, 2, "Return two things: (layer, head) and the mean.")
     head, mean = _pair(got[0]), got[1]
     pattern = model.run_with_cache(tokens)[1].pattern[:, 0].double()
     same = tokens[0][:, None] == tokens[0][None]
@@ -200,8 +201,7 @@ def _judge_needs(answer, name: str, model, N: int) -> None:
         first, second = left.argsort()[:2].tolist()
         got = answer(model, tokens, N, later)
         require_given(got)
-        is_three = isinstance(got, tuple | list) and len(got) == 3
-        require(is_three, "Return three things: (0, head), what is left, and the least left without another.")
+        require_parts(got, 3, "Return three things: (0, head), what is left, and the least left without another.")
         found, (least, control) = _pair(got[0]), got[1:]
         what = f"On {name}, for head {later}"
         require(found == (0, first), f"{what}: you say that it needs {found}; without {(0, first)} least is left.")
@@ -217,7 +217,7 @@ def _judge_needs(answer, name: str, model, N: int) -> None:
 def pointer_weights(answer) -> str:
     for d_vocab, n_ctx, seed in ((13, 27, 0), (16, 33, 1)):
         got = answer(d_vocab, n_ctx)
-        require(isinstance(got, tuple | list) and len(got) == 4, "Return four matrices: QK_0, OV_0, QK_1, OV_1.")
+        require_parts(got, 4, "Return four matrices: QK_0, OV_0, QK_1, OV_1.")
         d = 2 * d_vocab + 2 * n_ctx
         weights = []
         for name, W in zip(("QK_0", "OV_0", "QK_1", "OV_1"), got, strict=True):

@@ -23,6 +23,7 @@ from course_utils.checks.base import (
     require,
     require_close,
     require_given,
+    require_parts,
     second_half,
     small_model,
 )
@@ -351,7 +352,7 @@ def same_everywhere(answer, loudest_constant) -> str:
 def _judge_loudest(answer, name: str, model, tokens) -> None:
     got = answer(model, tokens)
     require_given(got)
-    require(isinstance(got, tuple | list) and len(got) == 2, "Return two things: (earlier, later) and the length.")
+    require_parts(got, 2, "Return two things: (earlier, later) and the length.")
     constant, _, written = _constants(model, tokens)
     loud = written.where(constant, 0)
     want = divmod(int(loud.argmax()), model.cfg.n_heads)

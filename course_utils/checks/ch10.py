@@ -21,6 +21,7 @@ from course_utils.checks.base import (
     require,
     require_close,
     require_given,
+    require_parts,
     require_shape,
     second_half,
     small_model,
@@ -248,8 +249,7 @@ def _looks(model, tokens, alpha, placed: bool = True, root: float = 0.5, layer: 
 
 def _judge_look(answer, said: str, model, tokens, alpha, which: str) -> None:
     got = second_half(answer, "where_it_looks", said, model, tokens.clone(), alpha.clone())
-    three = isinstance(got, tuple | list) and len(got) == 3
-    require(three, f"where_it_looks returns {got!r}, expected a head, a number of places and a mean.")
+    require_parts(got, 3, f"where_it_looks returns {got!r}, expected a head, a number of places and a mean.")
     head, places = (whole_number(x, f"The {what}") for x, what in zip(got, ("head", "number of places"), strict=False))
     mean, table = one_number(got[2], "The mean"), _looks(model, tokens, alpha)
     want = divmod(int(table.argmax()), 4)
@@ -276,9 +276,7 @@ def _judge_look(answer, said: str, model, tokens, alpha, which: str) -> None:
         "The last query is left out: the second copy ends at 2N.": says(_looks(model, tokens, alpha, off=(0, -1))),
         "Count from the earlier occurrence itself: its successor is 1 place on.": (want[0], want[1] - 1, table.max()),
     }
-    for words, wrong in slips.items():
-        same = (head, places) == wrong[:2] and abs(mean - wrong[2]) < 1e-4
-        require(not same, f"{told}. {words}")
+    name_mistake((head, places, mean), slips, f"{told}. {{}}", 1e-4)
     right = f"it is head {want[0]}, {want[1]} places on, {table.max():.4f}"
     raise Wrong(f"{told}; {right}: a mean over the queries of the second copy.")
 
@@ -287,7 +285,7 @@ def _judge_look(answer, said: str, model, tokens, alpha, which: str) -> None:
 def smeared_induction(answer) -> str:
     d_vocab, N = 40, 25
     got = answer(d_vocab)
-    require(isinstance(got, tuple | list) and len(got) == 3, "Return three things: W_Q, W_K and alpha.")
+    require_parts(got, 3, "Return three things: W_Q, W_K and alpha.")
     W_Q, W_K, alpha = (torch.as_tensor(x).double() for x in got)
     for name, W in (("W_Q", W_Q), ("W_K", W_K)):
         require(W.shape == (d_vocab, d_vocab), f"{name} has shape {list(W.shape)}, expected [{d_vocab}, {d_vocab}].")

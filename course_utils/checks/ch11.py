@@ -16,6 +16,7 @@ from course_utils.checks.base import (
     numbers,
     require,
     require_close,
+    require_parts,
 )
 from course_utils.config import TransformerConfig
 from course_utils.transformer import Transformer
@@ -98,7 +99,7 @@ def cut_in_two(answer) -> str:
         model, tokens = _model(seed, norm="layer", mlp="gelu"), _text(seed)
         model.W_out[-1] = 0  # nobody reads what a head of the last layer writes, but the last norm
         got = answer(model, tokens.clone(), head)
-        require(isinstance(got, tuple | list) and len(got) == 2, "Return two numbers: direct, and rescaled.")
+        require_parts(got, 2, "Return two numbers: direct, and rescaled.")
         require(all(numbers(x, "A number").numel() == 1 for x in got), "Return means: two numbers, not two tensors.")
         direct, rescaled = (numbers(x, "A number").flatten()[0] for x in got)
         logits, cache = model.run_with_cache(tokens)

@@ -14,6 +14,7 @@ from course_utils.checks.base import (
     numbers,
     require,
     require_close,
+    require_parts,
 )
 from course_utils.config import TransformerConfig
 from course_utils.transformer import Transformer, rotated
@@ -81,7 +82,7 @@ def direct_and_all(answer) -> str:
     for seed, head in ((4, (0, 1)), (5, (1, 3)), (6, (2, 2))):
         model, tokens = _model(seed), _text(seed)
         got = answer(model, tokens.clone(), head)
-        require(isinstance(got, tuple | list) and len(got) == 2, "Return two numbers: direct, and in all.")
+        require_parts(got, 2, "Return two numbers: direct, and in all.")
         require(all(numbers(x, "A number").numel() == 1 for x in got), "Return means: two numbers, not two tensors.")
         direct, whole = (numbers(x, "A number").flatten()[0] for x in got)
         logits, cache = model.run_with_cache(tokens)

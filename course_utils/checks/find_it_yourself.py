@@ -24,6 +24,7 @@ from course_utils.checks.base import (
     require,
     require_close,
     require_given,
+    require_parts,
 )
 from course_utils.config import Head
 from course_utils.errors import CourseError
@@ -519,7 +520,7 @@ def _head(got) -> Head:
 def _path(got) -> Path | None:
     if got is None:
         return None
-    require(isinstance(got, tuple | list) and len(got) == 3, f"{got!r} is no path: write (earlier, later, 'K' or 'Q').")
+    require_parts(got, 3, f"{got!r} is no path: write (earlier, later, 'K' or 'Q').")
     return _head(got[0]), _head(got[1]), got[2]
 
 

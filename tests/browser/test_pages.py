@@ -110,10 +110,14 @@ PICTURES = """() => {
 }"""
 
 
-def assert_pictures_can_be_read(page):
-    found = page.evaluate(PICTURES)
-    assert found["pictures"] > 0 and found["words"] > 0
-    assert [found[wrong] for wrong in ("small", "pale", "slabs", "fonts", "cut")] == [[]] * 5
+def assert_pictures_can_be_read(visited):
+    for width in (390, 1280):
+        visited.page.set_viewport_size({"width": width, "height": 900})
+        for scheme in ("dark", "light"):
+            visited.colour(scheme)
+            found = visited.page.evaluate(PICTURES)
+            assert found["pictures"] > 0 and found["words"] > 0
+            assert [found[wrong] for wrong in ("small", "pale", "slabs", "fonts", "cut")] == [[]] * 5, (scheme, width)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +134,7 @@ def test_page_from_a_server(visit, served, name):
     assert page.evaluate("window.shift") < 0.05, "typefaces and formulas come, and the text stays where it is"
     if name in CHAPTERS:
         assert_leads_with_its_picture(page, name)
-        assert_pictures_can_be_read(page)
+        assert_pictures_can_be_read(visited)
     page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
     visited.settle()
     for width in (NARROW, TELEPHONE):
@@ -139,13 +143,6 @@ def test_page_from_a_server(visit, served, name):
     assert page.locator("pre.course-columns").evaluate_all(columns) == 0, "printed columns are not broken"
     assert page.locator(".course-explorable:not([data-state=ready])").count() == 0
     assert_works(visited, page)
-    if name in CHAPTERS:
-        page.emulate_media(color_scheme="dark")
-        page.locator("html[data-theme=dark]").wait_for()  # no function in words: the policy forbids to evaluate some
-        page.set_viewport_size({"width": 390, "height": 900})
-        assert_pictures_can_be_read(page)  # sizes know no colours, and colours no widths
-        page.emulate_media(color_scheme="light")
-        page.set_viewport_size({"width": TELEPHONE, "height": 740})
     if name != BOOK[0]:  # of one page axe looks at everything
         visited.slim()
     visited.settle()
@@ -153,8 +150,7 @@ def test_page_from_a_server(visit, served, name):
     page.set_viewport_size({"width": 1280, "height": 900})
     visited.settle()
     assert visited.violations() == []
-    page.emulate_media(color_scheme="dark")
-    page.locator("html[data-theme=dark]").wait_for()
+    visited.colour("dark")
     visited.settle()
     assert visited.contrasts() == [], "in the dark"
     assert (visited.outside, visited.errors) == ([], [])
@@ -189,6 +185,13 @@ def test_a_notebook_is_downloaded(visit, home):
 def test_some_pages_have_maths(site):
     """Else the tests above would say nothing about maths."""
     assert sum('class="math' in (site / name).read_text("utf-8") for name in BOOK) >= 2
+
+
+def test_chapters_have_pictures(site):
+    """Else the tests above would say little about pictures."""
+    pages = [(site / name).read_text("utf-8") for name in CHAPTERS]
+    assert sum(page.count('class="course-picture"') for page in pages) >= 60
+    assert sum(page.count("<text") for page in pages) >= 1000
 
 
 def test_search_finds_a_chapter(visit, home):

@@ -38,6 +38,7 @@ HIDE_ALIKE = """within => {
     sheet.replaceSync("[data-alike] { visibility: hidden !important }");
     document.adoptedStyleSheets.push(sheet);
 }"""
+FRAMES = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
 SHOW_ALIKE = """() => {
     document.adoptedStyleSheets.pop();
     for (const each of document.querySelectorAll("[data-alike]")) each.removeAttribute("data-alike");
@@ -123,13 +124,19 @@ class Visit:
         self.page.wait_for_load_state("load")
         # MathJax says itself when it has typeset the page.
         self.page.evaluate("window.MathJax?.startup?.promise")
-        self.page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        self.page.evaluate(FRAMES)
         return self.page
 
     def settle(self) -> None:
         """Wait until colours have changed and what scrolls has its keyboard stop."""
-        self.page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        self.page.evaluate(FRAMES)
         self.page.evaluate("Promise.all(document.getAnimations().map(each => each.finished.catch(() => 0)))")
+
+    def colour(self, scheme: str) -> None:
+        """Go to the light page or to the dark one."""
+        self.page.emulate_media(color_scheme=scheme)
+        # No function in words: the policy forbids to evaluate some.
+        self.page.locator(f"html[data-theme={scheme}]").wait_for()
 
     def slim(self) -> None:
         """Leave out of a page, for good, what axe would look at for nothing: a third of its time on long pages."""
