@@ -282,6 +282,19 @@ def test_what_only_prepares_stands_in_the_fold_of_what_it_prepares(visit, served
     assert page.locator("[data-asks] :is(.ex-grid, .ex-said):visible, .ex-frame button:visible").count() == 0
 
 
+@pytest.mark.parametrize("name", ["book/reproduced.html", "book/appendix/notation.html"])
+def test_on_a_telephone_wide_tables_are_cards_from_the_start(name, visit, served, site):
+    visited = visit(served, width=TELEPHONE)
+    watch_shifts(visited.page)
+    page = visited.open(name)
+    cards = page.locator("table.course-cards")
+    assert page.evaluate("window.shift") < 0.1, "it was 0.15 and 0.3 when a script made them"
+    assert cards.count() == (site / name).read_text("utf-8").count('<table class="course-cards') > 0, "none came later"
+    assert page.locator("table[role=table]").evaluate_all("all => all.filter(t => t.scrollWidth > t.clientWidth)") == []
+    label = cards.first.locator("tbody td").nth(1).evaluate("cell => getComputedStyle(cell, '::before').content")
+    assert label == f'"{cards.first.locator("thead th").nth(1).text_content()}: "'
+
+
 def test_an_exercise_is_folded_until_it_is_opened_linked_to_or_printed(visit, served):
     page = visit(served).open(SEVENTH)
     exercises, stubs = page.locator(".course-exercise"), page.locator(".course-exercise .tag_exercise:visible")

@@ -114,25 +114,11 @@
     });
   }
 
-  // On a telephone a table that is cut becomes cards: a line for each cell, with its column's name.
+  // On a telephone a table that is cut becomes cards, though the build did not expect it (course_tables.py).
   const asCards = () => {
     if (!matchMedia("(max-width: 600px)").matches) return;
-    for (const table of document.querySelectorAll(".bd-article table:not(.highlighttable, .course-explorable *)")) {
-      const names = [...table.querySelectorAll("thead tr:last-child > *")].map((cell) => cell.textContent.trim());
-      if (table.matches(".course-cards") || !names.length || table.scrollWidth <= table.clientWidth + 1) continue;
-      table.classList.add("course-cards");
-      table.setAttribute("role", "table"); // a table that is laid out otherwise stays one for those who hear it
-      for (const row of table.rows) {
-        row.setAttribute("role", "row");
-        for (const [i, cell] of [...row.cells].entries()) {
-          cell.setAttribute(
-            "role",
-            cell.tagName === "TD" ? "cell" : row.closest("thead") ? "columnheader" : "rowheader",
-          );
-          cell.dataset.column = names[i] ?? "";
-        }
-      }
-    }
+    for (const table of document.querySelectorAll(".bd-article table[role='table']"))
+      if (table.scrollWidth > table.clientWidth + 1) table.classList.add("course-cards");
   };
 
   // What scrolls sideways must be reachable by keyboard; what does not must not be a stop on the way.
@@ -143,7 +129,6 @@
     const rows = pre.textContent.split("\n").filter((line) => /\d\S? {2,}\S?\d/.test(line));
     pre.classList.toggle("course-columns", rows.length > 1);
   }
-  asCards(); // before anything else has its place
   const markWide = () => {
     asCards();
     for (const element of document.querySelectorAll(WIDE)) {
