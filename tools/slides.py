@@ -23,6 +23,7 @@ ASSETS, FONTS = "book/_assets/slides", "book/_assets/static/vendor/fonts"
 TITLE = "How small transformers compute"
 PICTURES = r'<svg .*?</svg>|<div class="course-tokens.*?</table>\s*</div>'
 FIGURE = re.compile(rf'<figure [^>]*\bid="(fig-[\w-]+)">(?:(?!</figure>).)*?({PICTURES})', re.S)
+HIGHEST = 560  # pixels that a picture may be high: as in slides.css
 PICTURE = r"!\[[\d ]*\]\((fig-[\w-]+)\)"
 
 
@@ -151,5 +152,7 @@ def _part(picture: str, hundredths: str) -> str:
     left, top, width, height = (int(each) / 100 for each in hundredths.split())
     x, y, wide, high = map(float, re.search(r'viewBox="([^"]+)"', picture)[1].split())
     box = (x + left * wide, y + top * high, width * wide, height * high)
-    told = f'class="part" viewBox="{" ".join(f"{number:.2f}" for number in box)}"'
+    # no wider than it is at its height: what lies beside it would show
+    room = f"max-width: {HIGHEST * box[2] / box[3]:.0f}px"
+    told = f'class="part" style="{room}" viewBox="{" ".join(f"{number:.2f}" for number in box)}"'
     return re.sub(r'viewBox="[^"]+"', told, picture, count=1)
