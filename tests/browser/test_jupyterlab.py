@@ -146,7 +146,8 @@ def test_the_student_edition_shows_nothing_raw_in_jupyterlab(visit, tmp_path, ro
                 DRAWN, arg=[len(texts), sum(text.count("<details>") for text in texts)], timeout=120_000
             )
             if any(re.search(r"\$\S", text) for text in texts):
-                page.locator(".jp-MarkdownOutput mjx-container").first.wait_for(timeout=120_000)
+                formula = page.locator(".jp-MarkdownOutput mjx-container").first
+                formula.wait_for(state="attached", timeout=120_000)  # the first may stand in a fold
             raw = [found[0] for text in page.evaluate(SHOWN) for found in RAW.finditer(text)]
             assert raw == [], name
             assert page.locator(".jp-MarkdownOutput details[open]").count() == 0, name

@@ -8,6 +8,8 @@ import html
 import re
 
 FORMULA = re.compile(r'<(?P<kind>span|div)(?P<rest> class="math notranslate nohighlight"[^>]*>)(?P<tex>[^<]*)')
+# One in a line with the signs that touch it: no line begins with a full stop.
+TOUCHED = re.compile(r'([(“]*)(<span[^>]* class="math notranslate nohighlight"[^>]*>[^<]*</span>)([).,;:!?%”]*)')
 # What a formula consists of; the last group that fits says how wide it is.
 PIECE = re.compile(
     r"""(?P<nothing>\s|\\[()\[\]]|\\(?:left|right|math\w+|operatorname|text|tfrac)\b|\\begin\{.*?\\end\{\w+\})
@@ -46,8 +48,12 @@ def reserve(app, pagename, templatename, context, doctree):
             room = f"--high: {LINE + HIGH * len(TALL.findall(tex)):.1f}em"
         return f'<{found["kind"]} style="{room}"{found["rest"]}{found["tex"]}'
 
+    def whole(found: re.Match) -> str:
+        before, _, after = found.groups()
+        return f'<span class="course-whole">{found[0]}</span>' if before or after else found[0]
+
     if "body" in context:
-        context["body"] = FORMULA.sub(with_room, context["body"])
+        context["body"] = TOUCHED.sub(whole, FORMULA.sub(with_room, context["body"]))
 
 
 def setup(app):

@@ -115,8 +115,9 @@
   }
 
   // On a telephone a table that is cut becomes cards, though the build did not expect it (course_tables.py).
+  let drawn = false; // before typefaces and formulas have come, widths mean nothing
   const asCards = () => {
-    if (!matchMedia("(max-width: 600px)").matches) return;
+    if (!drawn || !matchMedia("(max-width: 600px)").matches) return;
     for (const table of document.querySelectorAll(".bd-article table[role='table']"))
       if (table.scrollWidth > table.clientWidth + 1) table.classList.add("course-cards");
   };
@@ -124,9 +125,9 @@
   // What scrolls sideways must be reachable by keyboard; what does not must not be a stop on the way.
   const WIDE =
     "mjx-container[display], .bd-article table, .bd-article pre, div.math, .cell_output > .output, .course-drawn";
-  // Printed lines with numbers one below the other are a table: it is not broken.
+  // Printed lines with gaps between their words are a table: it is not broken.
   for (const pre of document.querySelectorAll(".bd-article .cell_output pre")) {
-    const rows = pre.textContent.split("\n").filter((line) => /\d\S? {2,}\S?\d/.test(line));
+    const rows = pre.textContent.split("\n").filter((line) => /\S {2,}\S/.test(line));
     pre.classList.toggle("course-columns", rows.length > 1);
   }
   const markWide = () => {
@@ -139,14 +140,14 @@
       if (scrolls) element.tabIndex = 0;
       else if (element.tabIndex === 0) element.removeAttribute("tabindex");
     }
-    for (const [i, drawn] of document.querySelectorAll(".course-drawn").entries()) {
+    for (const [i, picture] of document.querySelectorAll(".course-drawn").entries()) {
       // What takes the keyboard has a name.
       for (const [name, value] of [
         ["role", "region"],
         ["aria-label", `Picture ${i + 1}`],
       ])
-        if (drawn.tabIndex === 0) drawn.setAttribute(name, value);
-        else drawn.removeAttribute(name);
+        if (picture.tabIndex === 0) picture.setAttribute(name, value);
+        else picture.removeAttribute(name);
     }
   };
   let waiting = 0;
@@ -156,7 +157,10 @@
   };
   window.addEventListener("load", () => {
     markSoon();
-    window.MathJax?.startup?.promise?.then(markSoon);
+    Promise.all([document.fonts.ready, window.MathJax?.startup?.promise]).then(() => {
+      drawn = true;
+      markSoon();
+    });
   });
   window.addEventListener("resize", markSoon);
   document.addEventListener("toggle", markSoon, true); // an unfolded cell has its width only now
