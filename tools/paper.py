@@ -24,12 +24,12 @@ BEFORE_PRINT = """() => {
   for (const output of document.querySelectorAll(".hide > .cell_output")) output.parentElement.replaceWith(output);
   for (const part of document.querySelectorAll("details:not(.hide)")) part.open = true;
 }"""
-# Runs then, as wide as paper: lines that are too long are made smaller, down to half; only then they are broken.
+# Runs then, as wide as paper: lines that are too long are made smaller, to what can be read; then they are broken.
 FIT = """() => {
   for (const part of document.querySelectorAll(".bd-article pre")) {
     part.style.setProperty("white-space", "pre", "important");
     const fits = part.clientWidth / part.scrollWidth;
-    if (fits < 0.5) part.style.removeProperty("white-space");
+    if (fits < 0.7) part.style.removeProperty("white-space");
     else if (fits < 1) part.style.zoom = fits;
   }
 }"""
@@ -37,6 +37,7 @@ STYLE = """
 .bd-main .bd-content .bd-article h1:first-of-type { display: block; margin-top: 0; }
 .copybtn, .headerlink, .ex-controls { display: none !important; }
 pre { white-space: pre-wrap !important; overflow-wrap: anywhere; }
+.bd-main .bd-article div.cell_output pre.course-columns { font-size: 0.8rem; } /* FIT makes it as small as it must be */
 .bd-main .bd-content table { break-inside: auto; }
 figure, img, tr, details, .admonition, .cell_input { break-inside: avoid; }
 h1, h2, h3 { break-after: avoid; }
