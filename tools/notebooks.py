@@ -22,7 +22,8 @@ COMPARED, NOT_COMPARED = "nbval-check-output", "nbval-ignore-output"
 FOLDED = {"hide-cell", "hide-input", "hide-output", "remove-cell", "remove-input", "remove-output"}
 EXERCISE = ("exercise", "check", "solution")
 CLAIMS = "claims"
-TAGS = {COMPARED, NOT_COMPARED, CLAIMS, "raises-exception", *FOLDED, *EXERCISE}
+VEILED = "veiled"  # with the result above it, until the reader has guessed (figures/predict.js)
+TAGS = {COMPARED, NOT_COMPARED, CLAIMS, VEILED, "raises-exception", *FOLDED, *EXERCISE}
 PROMPTS = {"code_prompt_show": "Show the claims", "code_prompt_hide": "Hide the claims"}
 MOST_CLAIMS = 4  # lines of claims that may stand among the code that a reader should read
 

@@ -77,7 +77,7 @@ export function render({ model, el }) {
     return most || 1;
   }
 
-  const tint = (/** @type {number} */ head) => (model.get("mode") === "effect" ? "purple" : ROLES[heads[head].kind][2]);
+  const tint = (/** @type {number} */ head) => (model.get("mode") === "effect" ? "red" : ROLES[heads[head].kind][2]);
 
   /** One pixel for a query and a key, query downwards. */
   function paint(/** @type {HTMLCanvasElement} */ canvas, /** @type {number} */ head, power = 1) {

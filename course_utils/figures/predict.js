@@ -23,10 +23,11 @@ import { announcer, begin, draw, make, row, slider, unseen, words } from "./kit.
 
 const EVENT = "course-predict"; // { key, state }
 const POINTS = 9; // of a drawn curve
-// Of cells those that only print, and those that show nothing; and what is text.
+// Of cells those that only print, and those that show nothing; what is text; and what its author has veiled too.
 const WORDS = ".cell:not(:has(> .cell_input, .cell_output :is(img, table, .course-drawn, [data-figure])))";
 const NOTHING = ".cell:not(:has(.cell_output)), .tag_claims";
 const TEXT = "p, ul, ol, .math, .pst-scrollable-table-container";
+const VEILED = ".tag_veiled, .veiled";
 const [WIDE, HIGH, LEFT, FOOT, TOP] = [360, 220, 44, 24, 26]; // a chart and its margins
 
 /** @param {number} x */
@@ -347,13 +348,13 @@ function ask(model, el, page) {
 }
 
 /** What stands below a result and says it again: text and what folded cells print, up to the next open cell, picture,
- * box or heading. @param {Element | null | undefined} cell @returns {Element[]} */
+ * box or heading; with those that their author veils. @param {Element | null | undefined} cell @returns {Element[]} */
 function saidBelow(cell) {
   /** @type {Element[]} */
   const found = [];
   for (
     let next = cell?.nextElementSibling;
-    next?.matches(`${NOTHING}, ${WORDS}, ${TEXT}`);
+    next?.matches(`${NOTHING}, ${WORDS}, ${TEXT}, ${VEILED}`);
     next = next.nextElementSibling
   )
     found.push(...(next.matches(".cell") ? next.querySelectorAll(".cell_output") : [next]));

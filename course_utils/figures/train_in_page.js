@@ -9,6 +9,7 @@ import { apartView, LETTERS } from "./train/apart.js";
  */
 const [WIDTH, HEIGHT, LEFT, BASE] = [240, 104, 30, 86]; // of a chart; pixels
 const MOST = 400; // moments that are kept
+const ROOM = 400; // steps that the charts have room for at first
 const ENOUGH = 1500; // steps after which it pauses by itself
 const CALM = 2000; // milliseconds between pictures where motion is to be reduced
 /** @type {Record<string, [steps: number, wait: number]>} steps between two pictures, and milliseconds that it waits */
@@ -31,6 +32,7 @@ export function render({ model, el }) {
   /** @type {Moment | undefined} */
   let turned;
   let shown = 0; // which of them
+  let given = ""; // the settings that are not the usual ones, as Python has them
   let sequence = { tokens: /** @type {number[]} */ ([]), length: 1 };
   // --- choosing ---
 
@@ -143,12 +145,15 @@ export function render({ model, el }) {
     const changed = Object.entries(settings).filter(
       ([key, value]) => value !== usual[/** @type {keyof Settings} */ (key)],
     );
-    const given = changed.map(([key, value]) => {
-      const words = value === true ? "True" : value === false ? "False" : JSON.stringify(value);
-      return `${key}=${words}`;
-    });
-    python.textContent = `train_on_repeats(RepeatsConfig(${given.join(", ")}), steps=${ENOUGH})`;
+    given = changed
+      .map(([key, value]) => {
+        const words = value === true ? "True" : value === false ? "False" : JSON.stringify(value);
+        return `${key}=${words}`;
+      })
+      .join(", ");
+    python.textContent = inPython(ROOM);
   }
+  const inPython = (/** @type {number} */ steps) => `train_on_repeats(RepeatsConfig(${given}), steps=${steps})`;
 
   function inWords() {
     const { n_layers, n_heads, smeared_keys, clamped, shortest, longest } = settings;
@@ -196,7 +201,7 @@ export function render({ model, el }) {
 
   /** @type {[title: string, lines: (m: Moment) => number[], unit: boolean][]} */
   const QUANTITIES = [
-    ["Loss: first copy, later copies", (m) => [m.first, m.later], false],
+    ["Loss", (m) => [m.first, m.later], false],
     ["Looking one back, each head", (m) => m.previous, true],
     ["Prefix matching, each head", (m) => m.prefix, true],
   ];
@@ -220,7 +225,7 @@ export function render({ model, el }) {
     { class: "tr-key" },
     make("span", { class: "tr-low" }, make("i"), "layer 0"),
     make("span", { class: "tr-high" }, make("i"), "layer 1"),
-    make("span", {}, "a row: the letter that looks; dark: where it looks"),
+    make("span", {}, "a row: the letter that looks; strong: where it looks"),
     make("span", {}, "\u2190 looks one back"),
     make("span", {}, "\u21b7 matches"),
   );
@@ -404,7 +409,8 @@ export function render({ model, el }) {
     input.value = String(shown);
     time.textContent = `step ${now.step}`;
     input.setAttribute("aria-valuetext", time.textContent);
-    const end = Math.max(400, history[history.length - 1].step);
+    const end = Math.max(ROOM, history[history.length - 1].step);
+    python.textContent = inPython(end);
     const x = (/** @type {number} */ at) => LEFT + 4 + (at / end) * (WIDTH - LEFT - 12);
     for (const { lines, unit, svg, value } of charts) {
       const most = unit ? 1 : Math.ceil(Math.log(settings.d_vocab) + 0.3);
@@ -429,9 +435,13 @@ export function render({ model, el }) {
         draw("path", { class: "tr-now", d: `M${x(now.step)},4V${BASE}` }),
       );
       const best = current.indexOf(Math.max(...current));
-      value.textContent = unit
-        ? `${nameOf(best)}: ${current[best].toFixed(2)}`
-        : `${current[0].toFixed(2)}, ${current[1].toFixed(2)}`;
+      if (unit) value.textContent = `${nameOf(best)}: ${current[best].toFixed(2)}`;
+      else
+        value.replaceChildren(
+          make("span", { class: "tr-first" }, `first copy ${current[0].toFixed(2)}`),
+          ", ",
+          make("span", { class: "tr-later" }, `later ${current[1].toFixed(2)}`),
+        );
     }
     paintHeads(now);
     paintComposition(now);

@@ -10,9 +10,9 @@ STEPS, EVERY = 400, 50  # of the run that stands there without JavaScript
 # What is changed, and what then happens (tests/unit/test_train_in_page_figure.py holds them to it).
 PRESETS = {
     "The paper’s story: two layers": {},
-    "One layer never gets there": {"n_layers": 1},
-    "Smeared keys let one layer": {"n_layers": 1, "smeared_keys": True},
-    "A fixed length fools the score": {"shortest": 8, "longest": 8},
+    "One layer": {"n_layers": 1},
+    "One layer, smeared keys": {"n_layers": 1, "smeared_keys": True},
+    "A fixed length": {"shortest": 8, "longest": 8},
 }
 # The prediction before it, which the runs answer.
 TRUTH = "Keys that know the letter before: from a second layer, or smeared"

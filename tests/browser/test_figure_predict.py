@@ -31,7 +31,9 @@ def pair(kind: str) -> str:
     answer = predict_figure(asks, TRUE[kind])._repr_html_()
     result = f'<p>Printed</p>{answer}<p><a href="#after" style="color: inherit">The picture</a></p>'
     below = '<p>It says so again</p><div class="cell"><div class="cell_output"><p>It prints so</p></div></div>'
-    below = f'<div class="cell tag_claims"></div>{below}<p>And so on</p><h2>And on</h2><p>Something else</p>'
+    below = f'<div class="cell tag_claims"></div>{below}<p>And so on</p>'
+    below += '<div class="cell tag_veiled"><div class="cell_output"><img alt=""><p>A picture of it</p></div></div>'
+    below += '<div class="admonition veiled"><p>A box about it</p></div><h2>And on</h2><p>Something else</p>'
     return f'{predict_figure(asks)._repr_html_()}<div class="cell"><div class="cell_output">{result}</div></div>{below}'
 
 
@@ -75,8 +77,8 @@ def test_the_result_opens_with_the_guess_and_is_kept(kind, visit, folder):
     assert veil.is_visible() and not link.is_visible() and not page.get_by_text("Printed").is_visible()
     assert page.get_by_role("link", name="The picture").count() == 0, "nor for those who hear the page"
     below = "name => [...document.querySelectorAll('p')].find(p => p.textContent === name).closest('[inert]') !== null"
-    said = ["It says so again", "It prints so", "And so on", "Something else"]
-    assert [page.evaluate(below, name) for name in said] == [True, True, True, False]
+    said = ["It says so again", "It prints so", "And so on", "A picture of it", "A box about it", "Something else"]
+    assert [page.evaluate(below, name) for name in said] == [True] * 5 + [False]
     assert page.locator(".ex-below-veil").first.evaluate("text => getComputedStyle(text).filter").startswith("blur")
     assert all(output.locator("> :not(.ex-veil)").evaluate_all("all => all.map(each => each.inert)"))
     commit.press("Enter")
