@@ -14,7 +14,7 @@ from course_utils.figures.induction_lab import text_losses
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
 LAB = "book/induction_lab.html"
-ROWS = ("book/06_composition.html", "book/07_induction_heads.html", "book/05_eigenvalue_analysis.html")
+ROWS = ("book/05_eigenvalue_analysis.html", "book/06_composition.html", "book/07_induction_heads.html")
 TEXT = "def read(path):\n    return open(path).read()\n\n\ndef read(path):\n"
 HARD = "na\u00efve \u65e5\u672c \U0001f469\u200d\U0001f52c \u05e9\u05dc  \t'll <|start|> \u2028 </script> e\u0301 1"
 # The rows of the lab's table: name, tokens, loss with everything on.
@@ -59,12 +59,12 @@ def open_page(engine, address: str) -> None:
     "engine", [Firefox, pytest.param(WebKit, marks=pytest.mark.release)], ids=lambda kind: kind.__name__, indirect=True
 )
 def test_every_figure_starts(engine, site):
-    """Each on one page, from the disk; those of ROWS and the lab's are opened below."""
+    """Each on one page, from the disk; those of the first of ROWS and the lab's are opened below."""
     figures = {
         name: set(re.findall(r'data-figure="(\w+)"', (site / name).read_text("utf-8")))
         for name in pages_with_figures(site)
     }
-    seen = set().union(*(figures[name] for name in (*ROWS, LAB)))
+    seen = set().union(*(figures[name] for name in (ROWS[0], LAB)))
     for name, there in figures.items():
         if there - seen:
             open_page(engine, f"{site.as_uri()}/{name}")
@@ -78,10 +78,13 @@ def test_every_page_starts_its_figures(engine, home, site):
         open_page(engine, f"{home}/{name}")
 
 
-def test_a_row_is_one_stop(engine, site):
+@pytest.mark.parametrize(
+    "names", [ROWS[:1], pytest.param(ROWS[1:], marks=pytest.mark.release)], ids=["the first page", "the others"]
+)
+def test_a_row_is_one_stop(engine, site, names):
     """Also where what scrolls is a stop for the Tab key."""
     at = "document.activeElement.closest('.ex-row')?.getAttribute('aria-label') ?? document.activeElement.className"
-    for name in ROWS:
+    for name in names:
         open_page(engine, f"{site.as_uri()}/{name}")
         rows = "[...document.querySelectorAll('.course-explorable .ex-row')]"
         rows += ".filter(row => row.checkVisibility() && getComputedStyle(row).visibility === 'visible')"
