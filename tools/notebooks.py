@@ -48,10 +48,12 @@ def chapters(root: Path = ROOT) -> list[Path]:
 
 def pages(root: Path = ROOT) -> list[Path]:
     """All pages of the table of contents, in reading order."""
-    toc = root / "_toc.yml"
-    if not toc.exists():
-        raise CourseError(f"{toc}", "the table of contents is missing", "work in a checkout of the whole repository")
-    return [_page(root, name) for name in _entries(yaml.safe_load(toc.read_text("utf-8")))]
+    return [_page(root, name) for name in _entries(_contents(root))]
+
+
+def captions(root: Path = ROOT) -> dict[str, str]:
+    """What stands above a page in the table of contents, where a part begins; pages without their ending."""
+    return {part["chapters"][0]["file"]: part["caption"] for part in _contents(root).get("parts", [])}
 
 
 def label(path: Path) -> str | None:
@@ -116,6 +118,13 @@ def _page(root: Path, name: str) -> Path:
         if (path := root / f"{name}{suffix}").exists():
             return path
     raise CourseError(f"{name} in _toc.yml", "there is no such notebook or page", "mend the table of contents")
+
+
+def _contents(root: Path) -> dict:
+    toc = root / "_toc.yml"
+    if not toc.exists():
+        raise CourseError(f"{toc}", "the table of contents is missing", "work in a checkout of the whole repository")
+    return yaml.safe_load(toc.read_text("utf-8"))
 
 
 def _read(path: Path):

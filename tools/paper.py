@@ -41,14 +41,17 @@ pre { white-space: pre-wrap !important; overflow-wrap: anywhere; }
 .bd-main .bd-content table { break-inside: auto; }
 figure, img, tr, details, .admonition, .cell_input { break-inside: avoid; }
 h1, h2, h3 { break-after: avoid; }
+.bd-article #on-one-sheet { zoom: 0.9; } /* these margins leave it more room than a browser's own */
 .course-explorable:not([data-figure="quiz"])[data-state="ready"] > .ex-figure { display: block; }
 .course-explorable:not([data-figure="quiz"])[data-state="ready"] > .ex-baseline { display: none; }
 h1, h2, h3 { white-space: break-spaces; } /* else the outline loses the space where a heading is broken */
 """
-CONTENTS = """<!doctype html><html lang="en"><title>Contents</title><style>
-body {{ font: 11pt/1.5 Inter, system-ui, sans-serif; }} a {{ color: inherit; text-decoration: none; }}
-li {{ display: flex; gap: 1em; justify-content: space-between; }} ol {{ list-style: none; padding: 0; }}
-</style><h1>{title}</h1><h2>Contents</h2><ol>{rows}</ol></html>"""
+CONTENTS = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Contents</title><style>
+@font-face {{ font-family: Inter; src: url("{fonts}/inter-latin-wght-normal.woff2"); font-weight: 100 900; }}
+body {{ font: 10.5pt/1.5 Inter, sans-serif; margin: 0; }} a {{ color: inherit; text-decoration: none; }}
+h1 {{ font-size: 20pt; }} h2 {{ font-size: 12pt; margin: 1.2em 0 0.3em; }}
+li {{ display: flex; gap: 1em; justify-content: space-between; }} ul {{ list-style: none; margin: 0; padding: 0; }}
+</style><h1>{title}</h1>{parts}</html>"""
 NUMBERS = """<!doctype html><title>Page numbers</title><style>
 @page {{ margin: 0; size: A4; }} body {{ margin: 0; }}
 p {{ break-after: page; color: #555; font: 8pt sans-serif; height: 285mm; margin: 0; text-align: center; }}
@@ -75,7 +78,7 @@ def print_all(site: Path, out: Path, root: Path = notebooks.ROOT) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             _join(page, [prints[-1]], site, Path(folder)).write(target)
         book = [each for each in prints if each[0] != SHEET]
-        _join(page, _with_contents(page, book, site, Path(folder)), site, Path(folder)).write(out / "book.pdf")
+        _join(page, _with_contents(page, book, site, Path(folder), root), site, Path(folder)).write(out / "book.pdf")
 
 
 # --- the browser ---
@@ -118,18 +121,23 @@ def _print(page, address: str, path: Path) -> str:
 # --- joining ---
 
 
-def _with_contents(page, prints: list, site: Path, folder: Path) -> list:
+def _with_contents(page, prints: list, site: Path, folder: Path, root: Path) -> list:
     """The prints with a page of contents before them, whose own length is known when it has been printed once."""
     from pypdf import PdfReader
 
-    length, path = 1, folder / "contents.pdf"
+    length, path, written = 1, folder / "contents.pdf", folder / "contents.html"
+    captions = notebooks.captions(root)
     for _ in range(2):
-        rows, number = [], 1 + length
+        parts, number = "", 1 + length
         for name, title, reader in prints:
+            if name in captions:
+                parts += f"</ul><h2>{html.escape(captions[name])}</h2><ul>"
             address = (site / f"{name}.html").as_uri()
-            rows.append(f'<li><a href="{address}">{html.escape(title)}</a> <span>{number}</span></li>')
+            parts += f'<li><a href="{address}">{html.escape(title)}</a> <span>{number}</span></li>'
             number += len(reader.pages)
-        page.set_content(CONTENTS.format(title=TITLE, rows="".join(rows)))
+        fonts = (site / "_static/vendor/fonts").as_uri()
+        written.write_text(CONTENTS.format(title=TITLE, fonts=fonts, parts=f"<ul>{parts}</ul>"), "utf-8")
+        page.goto(written.as_uri())
         page.pdf(path=path, margin=MARGINS, outline=True, **PAPER)
         contents = PdfReader(path)
         length = len(contents.pages)

@@ -23,7 +23,7 @@ ASSETS, FONTS = "book/_assets/slides", "book/_assets/static/vendor/fonts"
 TITLE = "How small transformers compute"
 PICTURES = r'<svg .*?</svg>|<div class="course-tokens.*?</table>\s*</div>'
 FIGURE = re.compile(rf'<figure [^>]*\bid="(fig-[\w-]+)">(?:(?!</figure>).)*?({PICTURES})', re.S)
-HIGHEST = 560  # pixels that a picture may be high: as in slides.css
+HIGHEST = 540  # pixels that a part of a picture may be high
 PICTURE = r"!\[[\d ]*\]\((fig-[\w-]+)\)"
 
 

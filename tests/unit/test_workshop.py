@@ -261,7 +261,8 @@ def test_a_slide_shows_the_figure_of_the_site_with_its_words_and_keeps_notes_apa
 
 def test_a_slide_shows_a_part_of_a_figure():
     slide = slides._slide("![50 25 50 75](fig-one)", {"fig-one": '<svg viewBox="0 0 200 80"><path/></svg>'})
-    assert '<figure><svg class="part" viewBox="100.00 20.00 100.00 60.00"><path/></svg></figure>' in slide
+    part = 'class="part" style="max-width: 900px" viewBox="100.00 20.00 100.00 60.00"'
+    assert f"<figure><svg {part}><path/></svg></figure>" in slide
 
 
 def test_a_slide_shows_a_table_of_tokens_that_is_a_figure(site):
