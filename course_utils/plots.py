@@ -424,7 +424,8 @@ def name_lines(ax: Axes) -> None:
     ends = [ax.transAxes.inverted().transform(ax.transData.transform(line.get_xydata()[-1])) for line in lines]
     for (x, y), line in zip(ends, lines, strict=True):
         style = {"color": line.get_color(), "va": "center", "transform": ax.transAxes, "gid": LINE}
-        ax.text(x + 0.025, y, line.get_label(), **style)
+        gap = 0.025 if line.get_marker() in ("None", ".") else 0.045  # past the last mark
+        ax.text(x + gap, y, line.get_label(), **style)
     keep_apart(ax)
 
 

@@ -183,7 +183,7 @@ def claimed(text: str, book: Book) -> str:
     value = book.claims[key]["value"]
     for place in re.findall(r"\d+", places):
         value = value[int(place)]
-    return format(value, form or "").replace("-", "\N{MINUS SIGN}")
+    return format(value, form or "").replace("-", "\N{MINUS SIGN}").replace("%", "\N{NO-BREAK SPACE}%")
 
 
 def _page(page: Path, target: str, book: Book) -> Path:

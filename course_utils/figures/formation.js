@@ -154,7 +154,7 @@ export function render({ model, el }) {
                   y: y(end(leader)) + (end(leader) > 0.8 ? 13 : -7),
                   "text-anchor": "end",
                 },
-                leader.name,
+                `head ${leader.name}`,
               ),
             ]
           : []),

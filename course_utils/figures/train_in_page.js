@@ -467,7 +467,7 @@ export function render({ model, el }) {
     const { patterns, previous, prefix } = now;
     const style = getComputedStyle(root);
     for (const [i, { canvas, caption }] of cells.entries()) {
-      const hex = style.getPropertyValue(i < settings.n_heads ? "--ex-blue" : "--ex-orange");
+      const hex = style.getPropertyValue(i < settings.n_heads ? "--ex-blue" : "--ex-purple");
       const colour = (hex.match(/[\da-f]{2}/gi) || []).map((part) => Number.parseInt(part, 16));
       canvas.width = canvas.height = n;
       const image = new ImageData(n, n);

@@ -67,8 +67,8 @@ def test_readers_predict_and_are_told_of_a_mistake(cells, text):
     assert text.count(":::{admonition} The mistake people make\n") >= 1
 
 
-# Predictions about what comes later than the next numbers.
-LATER = {"08.predict.large", "11.predict.cut"}
+# A prediction about what comes later than the next numbers.
+LATER = {"11.predict.cut"}
 
 
 def test_nothing_is_printed_between_a_prediction_and_its_result(cells):

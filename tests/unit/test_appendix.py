@@ -143,7 +143,7 @@ def test_sizes_named_in_the_pages_are_those_of_the_shipped_models(name):
     assert (config["d_model"], config["d_vocab"], config["n_ctx"]) == (384, 4096, 256)
     if config["n_layers"]:
         assert (config["n_heads"], config["d_head"]) == (12, 32)
-    assert f"{256 * 384:,}".replace(",", " ") in page("appendix/kronecker_products.md")
+    assert f"{256 * 384:,}".replace(",", "&nbsp;") in page("appendix/kronecker_products.md")
 
 
 def pages() -> dict[str, str]:

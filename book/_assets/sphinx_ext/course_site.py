@@ -22,6 +22,7 @@
 13. Each page's source also lies beside itself in a script: course.js downloads it from there if the site is a folder.
 14. A chapter has the choice of how much code it shows below its title, and its figures that answer are numbered.
 15. A cell's caption goes with its pictures alone.
+16. Figures of a page that is no chapter are counted there, not on from page to page.
 """
 
 from __future__ import annotations
@@ -145,12 +146,16 @@ MENDED = {
     ' role="doc-biblioentry"': ' role="listitem"',
     '<summary aria-label="Toggle hidden content">': "<summary>",
 }
+FIGURE = re.compile(r'(?<="caption-number">Fig. )\d+(?= )')
 
 
 def mend_markup(app, pagename, templatename, context, doctree):
+    if "body" not in context:
+        return
     for wrong, right in MENDED.items():
-        if "body" in context:
-            context["body"] = context["body"].replace(wrong, right)
+        context["body"] = context["body"].replace(wrong, right)
+    count = itertools.count(1)  # of figures outside of chapters, which Sphinx counts through all pages
+    context["body"] = FIGURE.sub(lambda _: str(next(count)), context["body"])
 
 
 # How much code a page shows; course.js keeps the choice. Without scripts it is not there.
@@ -220,7 +225,7 @@ class Claim(SphinxRole):
             value = recorded["value"]
             for place in re.findall(r"\d+", found[2]):
                 value = value[int(place)]
-            text = format(value, found[3] or "").replace("-", "\N{MINUS SIGN}")
+            text = format(value, found[3] or "").replace("-", "\N{MINUS SIGN}").replace("%", "\N{NO-BREAK SPACE}%")
         except (IndexError, TypeError, ValueError):
             message = f"{self.text}: no claim of this key, place and format is in book/results.json"
             return [], [self.inliner.reporter.error(message, line=self.lineno)]
