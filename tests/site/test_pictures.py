@@ -42,6 +42,22 @@ def test_the_same_for_a_telephone_follows_with_ids_of_its_own(course_pictures):
     assert "display" not in narrow
 
 
+def test_lines_that_were_centred_stay_so_in_another_typeface(course_pictures):
+    def drawn(*places):
+        lines = [SMALL[SMALL.index("<text") : SMALL.index("</g></svg>")].replace("text-anchor: middle; ", "")] * 2
+        lines[1] = lines[1].replace(">a<", ">iiiiii<")
+        lines = [
+            line.replace("<text", f'<text transform="translate({x} 9)"') for line, x in zip(lines, places, strict=True)
+        ]
+        return course_pictures.inline(SMALL.replace("<text", f"<g>{''.join(lines)}</g><text"), ALT, "p")
+
+    centred = drawn(100 - 5.5 / 2, 100 - 15 / 2)  # as wide as the letters are in the typeface of the drawing
+    places = [float(x) for x in re.findall(r"translate\(([\d.]+) 9\)", centred)]
+    assert places == pytest.approx([100, 100], abs=0.2) and centred.count("text-anchor: middle") == 3
+    beside = drawn(100, 100)
+    assert "translate(100 9)" in beside and beside.count("text-anchor: middle") == 1
+
+
 @pytest.mark.parametrize(
     ("was", "becomes", "says"),
     [("#808080", "#123456", "colour #123456"), ("M 0 0", "M 0 0" + " L 1 1" * 30_000, "rasterized=True")],

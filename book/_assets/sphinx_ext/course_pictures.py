@@ -22,6 +22,7 @@ WORDS = (f"{{{SVG}}}text", f"{{{SVG}}}tspan")
 FOR_WORDS = r"color-mix(in srgb, \1 50%, var(--ex-ink))"
 HEAD = re.compile(r"head-(\d+\.\d+)")
 SIZE, FAMILY = re.compile(r"font-size: ([\d.]+)px"), re.compile(r"font-family: ([^;]+)")
+PLACE = re.compile(r"translate\(([\d.-]+) ([\d.-]+)\)")
 ElementTree.register_namespace("", SVG)
 
 
@@ -48,6 +49,7 @@ def _drawn(root: ElementTree.Element, alt: str, name: str, kind: str) -> str:
         if part.tag.endswith("metadata"):
             root.remove(part)
     referred = sorted(set(re.findall(r'(?:url\(#|href="#)([^)"]+)', ElementTree.tostring(root, "unicode"))))
+    _centred(root)
     sizes, ids = [], {id: f"{name}-{number}" for number, id in enumerate(referred)}
     for element in root.iter():
         if (id := element.attrib.pop("id", None)) in ids:
@@ -91,6 +93,27 @@ def _drawn(root: ElementTree.Element, alt: str, name: str, kind: str) -> str:
     if len(text) > HEAVIEST:
         raise ExtensionError(f"a picture ({alt:.60}…) has {len(text)} bytes: draw its many points with rasterized=True")
     return text
+
+
+def _centred(root: ElementTree.Element) -> None:
+    """Keep lines centred that were drawn so, one above the other: the page's letters have other widths."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    for group in root.iter(f"{{{SVG}}}g"):
+        lines = [(text, PLACE.fullmatch(text.get("transform", ""))) for text in group.findall(WORDS[0]) if text.text]
+        if len(lines) < 2 or not all(place for _, place in lines):
+            continue
+        middles = []
+        for text, place in lines:
+            font = FontProperties(family=FAMILY.search(text.get("style"))[1].strip("'"))
+            font.set_size(float(SIZE.search(text.get("style"))[1]))
+            wide = text_to_path.get_text_width_height_descent(text.text, font, ismath=False)[0]
+            middles.append(float(place[1]) + wide / 2)
+        if max(middles) - min(middles) < 1:
+            for (text, place), middle in zip(lines, middles, strict=True):
+                text.set("transform", f"translate({middle:.1f} {place[2]})")
+                text.set("style", f"{text.get('style')}; text-anchor: middle")
 
 
 def kind_of(families: str) -> str:
