@@ -214,6 +214,8 @@ def tables(
         shown = np.ma.masked_invalid(table)
         image = ax.imshow(shown, vmin=finite.min(), vmax=finite.max())
         ax.set_xticks(range(len(names)), names, rotation=90, fontfamily="monospace", fontsize=SMALL)
+        for name in ax.get_xticklabels():
+            name.set_rotation(90 if len(name.get_text()) > 1 else 0)
         ax.set_yticks(range(len(names)), names, fontfamily="monospace", fontsize=SMALL)
         ax.set(title=title, xlabel="next token")
         ax.grid(False)
@@ -368,12 +370,12 @@ def architecture(n_heads: Count) -> Figure:
         ax.add_patch(Rectangle((x - 1.1, 2.0), 2.2, 1.4, facecolor="white", edgecolor=BLACK))
         heads = "\n".join(f"head {layer}.{h}" for h in (0, 1)) + f"\n⋮\nhead {layer}.{n_heads - 1}"
         ax.text(x, 2.7, heads, ha="center", va="center", fontsize=9)
-        arrow(ax, (x - 0.6, 0.98), (x - 0.6, 2.0), ORANGE)
+        arrow(ax, (x - 0.6, 0.98), (x - 0.6, 2.0), RED)
         arrow(ax, (x + 0.6, 2.0), (x + 0.6, 1.1), GREEN)
-        ax.text(x - 0.7, 1.6, "read", color=ORANGE, ha="right", va="center", fontsize=9)
+        ax.text(x - 0.7, 1.6, "read", color=RED, ha="right", va="center", fontsize=9)
         ax.text(x + 0.7, 1.6, "add", color=GREEN, va="center", fontsize=9)
         box(ax, x + 0.6, 0.9, "+")
-    ax.text(5.75, 3.65, "positions $W_{pos}$: into queries and keys only", ha="center", color="#555555", fontsize=9)
+    ax.text(5.75, 3.65, "positions $W_{pos}\\,$: into queries and keys only", ha="center", color="#555555", fontsize=9)
     after_layer = r"$x^{} = x^{} + \sum_h h(x^{})$"
     formulas = r"$x^0 = t\,W_E$", after_layer.format(1, 0, 0), after_layer.format(2, 1, 1)
     for x, formula in zip((1.9, 5.1, 8.8), formulas, strict=True):
@@ -388,15 +390,15 @@ def virtual_weights() -> Figure:
     ax.text(0.25, 0.16, "the stream, $d_{model}$ wide", va="center")
     writers = {"$W_E$": 1.3, "$W_O^1$": 4.5, "$W_O^2$": 8.0}
     readers = {"$W_V^1$": 3.1, "$W_I^2$": 6.6, "$W_U$": 9.6}
-    for places, colour, writes in ((writers, GREEN, True), (readers, ORANGE, False)):
+    for places, colour, writes in ((writers, GREEN, True), (readers, RED, False)):
         for name, x in places.items():
             ends = box(ax, x, 1.55, name, edge=colour), (x, 0.68)
             arrow(ax, *(ends if writes else ends[::-1]), colour)
     for middle, name in ((3.8, "earlier head"), (7.3, "later head")):
         ax.add_patch(Rectangle((middle - 1.4, 1.15), 2.8, 0.8, fill=False, edgecolor="#999999", ls=":"))
         ax.text(middle, 0.98, name, ha="center", va="center", fontsize=9, color="#555555")
-    products = (("$W_O^1$", "$W_I^2$", 2.3), ("$W_E$", "$W_I^2$", 3.2), ("$W_O^1$", "$W_U$", 2.95))
-    for start, end, top in products:
+    products = (("$W_O^1$", "$W_I^2$", 2.45, -0.27), ("$W_E$", "$W_I^2$", 3.2, 0), ("$W_O^1$", "$W_U$", 2.95, 0))
+    for start, end, top, lower in products:
         a, b = writers[start], readers[end]
         along = np.linspace(0, 1, 40)
         x, y = a + (b - a) * along, 1.86 + 4 * (top - 1.86) * along * (1 - along)
@@ -404,7 +406,7 @@ def virtual_weights() -> Figure:
         arrow(ax, (x[-2], y[-2]), (x[-1], y[-1]), PURPLE)
         name = (start + end).replace("$$", "\\,")
         background = {"facecolor": "white", "edgecolor": "none", "pad": 1}
-        ax.text((a + b) / 2, top, name, ha="center", va="center", color=PURPLE, bbox=background)
+        ax.text((a + b) / 2, top + lower, name, ha="center", va="center", color=PURPLE, bbox=background)
     return fig
 
 
@@ -440,9 +442,11 @@ def keep_apart(ax: Axes) -> None:
         top = name.get_position()[1] + half
 
 
-def label_cell(ax: Axes, row: int, column: int, text: str) -> None:
-    """Frame one cell of a heat map, and say beside it what it is."""
+def label_cell(ax: Axes, row: int, column: int, text: str = "") -> None:
+    """Frame one cell of a heat map, and say beside it what it is, or in the title if its neighbours are to be seen."""
     ax.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=BLACK, lw=1.5))
+    if not text:
+        return
     left = column > sum(ax.get_xlim()) / 2
     ax.annotate(
         text, (column - 0.5 if left else column + 0.5, row), (-6 if left else 6, 0), textcoords="offset points",

@@ -10,6 +10,8 @@ import { announcer, begin, code, draw, make, percent, row, toggle } from "./kit.
  * @property {number} back
  */
 
+const INVITES = "Choose; then the model does. The arcs are still those of the word found last.";
+
 /** @param {{ model: import("./kit.js").Model, el: HTMLElement }} context */
 export function render({ model, el }) {
   /** @type {string[]} */
@@ -39,7 +41,7 @@ export function render({ model, el }) {
     guess = -1;
     offer();
     paint();
-    said.say("What comes next?");
+    said.say(INVITES);
     /** @type {HTMLElement | null} */ (place.querySelector("[tabindex='0']"))?.focus();
   });
 
@@ -142,11 +144,11 @@ export function render({ model, el }) {
       " \u00b7 ",
       make("span", { class: "ex-previous" }, `previous-token head ${previous}`),
       ` \u00b7 Shares are of the four words. This line is a clear one; over ${model.get("lines")} lines ` +
-        `the right word gets ${percent(mean)}, without ${previous} ${percent(without)}, by chance 25\u00a0%.`,
+        `the right word gets ${percent(mean)}; without ${previous}: ${percent(without)}; by chance: 25\u00a0%.`,
     ),
   );
   offer();
-  said.say("What comes next? Choose; then the model does.");
+  said.say(INVITES);
   paint();
   const resized = new ResizeObserver(paint);
   resized.observe(frame);
