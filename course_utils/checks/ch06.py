@@ -628,11 +628,15 @@ def _spectral(A: torch.Tensor) -> torch.Tensor:
 @functools.cache
 def _random_fits(d_model: int, rank: int, draws: int) -> tuple[float, float]:
     """Mean and standard deviation of the fit of random pairs, computed in batches from the factors."""
-    A, C = normal((draws, d_model, rank), 90), normal((draws, d_model, rank), 91)
-    B, D = normal((draws, rank, d_model), 92), normal((draws, rank, d_model), 93)
 
     def norm(left, right):
         return ((left.mT @ left) * (right @ right.mT)).sum(dim=(1, 2)).sqrt()
 
-    fits = norm(A @ (B @ C), D) / (norm(A, B) * norm(C, D))
+    fits, at_once = [], 2_000_000 // (d_model * rank)
+    for start in range(0, draws, at_once):
+        n = min(at_once, draws - start)
+        A, C = (normal((n, d_model, rank), 90 + start + i) for i in range(2))
+        B, D = (normal((n, rank, d_model), 92 + start + i) for i in range(2))
+        fits.append(norm(A @ (B @ C), D) / (norm(A, B) * norm(C, D)))
+    fits = torch.cat(fits)
     return fits.mean().item(), fits.std().item()
