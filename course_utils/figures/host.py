@@ -27,6 +27,7 @@ HERE = Path(__file__).parent
 IMPORT = re.compile(r'^import \{[^}]*\} from "(\.[^"]+)";\n', re.M)
 EXPORT = re.compile(r"^export (?=const|function|async function|class)", re.M)
 COMMENT = re.compile(r"^ *(?://.*|/\*\*(?:(?!\*/)[\s\S])*\*/)\n", re.M)  # on lines of its own
+STYLE_COMMENT = re.compile(r"\s*/\*.*?\*/", re.S)
 
 
 Texts = Annotated[Sequence[str], FILLED, "list the tokens; tokenizer.show(id) for an id"]
@@ -87,7 +88,8 @@ class Explorable:
     @property
     def style(self) -> str:
         files = [f"{name}.css" for name in ("theme", *ALSO.get(self.name, ()), self.name)]
-        return colours.style(("blue", "orange", "green", "purple")) + "".join(map(_file, files))
+        own = STYLE_COMMENT.sub("", "".join(map(_file, files)))
+        return colours.style(("blue", "orange", "red", "green", "purple")) + own
 
     def _json(self) -> str:
         # Only ASCII, and no "<": no text in the data can end the script that holds it.

@@ -86,7 +86,8 @@ def test_a_row_is_one_stop(engine, site, names):
     at = "document.activeElement.closest('.ex-row')?.getAttribute('aria-label') ?? document.activeElement.className"
     for name in names:
         open_page(engine, f"{site.as_uri()}/{name}")
-        rows = "[...document.querySelectorAll('.course-explorable .ex-row')]"
+        engine.evaluate("document.querySelectorAll('.ex-veil button').forEach(button => button.click())")
+        rows = "[...document.querySelectorAll('.course-explorable:not([inert], [inert] *) .ex-row:not([inert] *)')]"
         rows += ".filter(row => row.checkVisibility() && getComputedStyle(row).visibility === 'visible')"
         for i, label in enumerate(engine.evaluate(f"{rows}.map(row => row.getAttribute('aria-label'))")):
             engine.evaluate(f"{rows}[{i}].querySelector('[tabindex=\"0\"]').focus()")

@@ -123,7 +123,7 @@ def test_the_same_logs_are_the_same_text_and_the_rest_is_small():
     first, second = (formation_figure({"run": made_log()}, {"run": TOKENS}) for _ in range(2))
     assert first._repr_html_() == second._repr_html_()
     alone = len(first._repr_html_().encode()) - len(first._json()) - len(first.plain.encode())
-    assert alone <= 31_000
+    assert alone <= 30_000
 
 
 def without(key):
