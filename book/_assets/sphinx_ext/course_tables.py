@@ -32,9 +32,10 @@ def with_columns(found: re.Match) -> str:
     if not names:
         return found[0]
     table["role"] = "table"
-    for row in table.find_all("tr"):
+    rows = [(row, row.find_all(["td", "th"])) for row in table.find_all("tr")]
+    for row, cells in rows:
         row["role"] = "row"
-        for i, (name, cell) in enumerate(zip(names, row.find_all(["td", "th"]), strict=False)):
+        for i, (name, cell) in enumerate(zip(names, cells, strict=False)):
             text = cell.get_text(strip=True)
             if text in ("", "–") and not cell.find(True, class_=True):
                 cell["data-nothing"] = ""  # a card has no line for it
@@ -43,9 +44,8 @@ def with_columns(found: re.Match) -> str:
             cell["role"] = (
                 "cell" if cell.name == "td" else "columnheader" if row.parent.name == "thead" else "rowheader"
             )
-    made = str(table)
-    rows = [row.find_all(["td", "th"]) for row in table.find_all("tr")]
-    columns = zip(*(row for row in rows if len(row) == len(names)), strict=True)
+    made = str(table)  # before its cells are taken apart
+    columns = zip(*(cells for _, cells in rows if len(cells) == len(names)), strict=True)
     if sum(EDGES + max(map(narrowest, column)) for column in columns) > ROOM:
         made = made.replace('class="', 'class="course-cards ', 1)
     return made
