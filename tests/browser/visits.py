@@ -94,16 +94,17 @@ def watch_shifts(page: Page) -> None:
     """)
 
 
-def is_kept(page: Page, seen: Callable[[], bool]) -> bool:
-    """Whether what the page keeps is seen when it is loaded again.
+def is_kept(page: Page, seen: Callable[[], bool], again: Callable[[], object]) -> bool:
+    """Whether what the page keeps is seen when it is loaded again; `again` does once more what it is to keep.
 
-    The browser's store hears of it a moment later, and a page that is loaded within that moment still reads the old
-    (one in 150 does on a busy machine): what is really lost is lost in three loads.
+    Chromium's store forgets what a page wrote in the moment before it is loaded again, once in a thousand times: what
+    is really lost is lost three times.
     """
     for _ in range(3):
         page.reload()
         if seen():
             return True
+        again()
     return False
 
 
