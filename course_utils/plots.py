@@ -213,7 +213,7 @@ def tables(
     for ax, (title, table) in zip(np.atleast_1d(axes), values.items(), strict=True):
         shown = np.ma.masked_invalid(table)
         image = ax.imshow(shown, vmin=finite.min(), vmax=finite.max())
-        ax.set_xticks(range(len(names)), names, rotation=90, fontfamily="monospace", fontsize=SMALL)
+        ax.set_xticks(range(len(names)), names, fontfamily="monospace", fontsize=SMALL)
         for name in ax.get_xticklabels():
             name.set_rotation(90 if len(name.get_text()) > 1 else 0)
         ax.set_yticks(range(len(names)), names, fontfamily="monospace", fontsize=SMALL)

@@ -39,7 +39,7 @@ def with_columns(found: re.Match) -> str:
             text = cell.get_text(strip=True)
             if text in ("", "–") and not cell.find(True, class_=True):
                 cell["data-nothing"] = ""  # a card has no line for it
-            elif i > 0 or len(text) < 3:  # the first cell is a card's head, and a number alone is none
+            elif name and (i > 0 or len(text) < 3):  # the first cell is a card's head, and a number alone is none
                 cell["data-column"] = name
             cell["role"] = (
                 "cell" if cell.name == "td" else "columnheader" if row.parent.name == "thead" else "rowheader"
