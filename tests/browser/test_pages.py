@@ -16,7 +16,7 @@ FIRST = next(name for name in BOOK if "/01_" in name)
 FROM_THE_DISK = [BOOK[0], FIRST, "book/induction_lab.html", "search.html"]
 
 CHAPTERS = [name for name in BOOK if re.match(r"book/\d\d_", name) and not name.startswith("book/13")]
-SEVENTH = next(name for name in CHAPTERS if "/07_" in name)
+THIRD, SEVENTH = [name for name in CHAPTERS if re.search("/0[37]_", name)]
 
 # Pages of prose and tables are made alike: of those for the teacher and of the appendix these stand for the others.
 ALIKE = [name for name in BOOK if re.match(r"book/(workshop|appendix)/", name)]
@@ -281,6 +281,14 @@ def test_what_only_prepares_stands_in_the_fold_of_what_it_prepares(visit, served
     page.add_style_tag(content=paper.STYLE)
     assert page.locator("[data-reveals]:visible").count() >= 3, "the book's PDF has the figures themselves"
     assert page.locator("[data-asks] :is(.ex-grid, .ex-said):visible, .ex-frame button:visible").count() == 0
+
+
+@pytest.mark.parametrize("name", [THIRD, "book/workshop/letter.html", "book/workshop/handout.html"])
+def test_on_a_telephone_the_text_stays_where_it_is(name, visit, served):
+    """Many formulas, italics, a quotation, cards: what moved most."""
+    visited = visit(served, width=TELEPHONE)
+    watch_shifts(visited.page)
+    assert visited.open(name).evaluate("window.shift") < 0.05
 
 
 @pytest.mark.parametrize("name", ["book/reproduced.html", "book/appendix/notation.html"])

@@ -14,7 +14,7 @@ TOUCHED = re.compile(r'([(“]*)(<span[^>]* class="math notranslate nohighlight"
 PIECE = re.compile(
     r"""(?P<nothing>\s|\\[()\[\]]|\\(?:left|right|big|math\w+|operatorname|text|tfrac\d)|\\begin\{.*?\\end\{\w+\})
     |(?P<small>[_^])|(?P<opens>\{)|(?P<closes>\})
-    |(?P<relation>[=<>]|\\(?:approx|otimes|mapsto|to|in|[lgn]eq?|rightarrow|cos|sin)\b)
+    |(?P<relation>[=<>]|\\(?:sqrt|approx|otimes|mapsto|to|in|[lgn]eq?|rightarrow|cos|sin)\b)
     |(?P<sign>[-+]|\\(?:times|pm|ln|log)\b)|(?P<wide>[WM]|\\(?:sum|max|exp|ldots)\b)
     |(?P<thin>\\(?:[lr]Vert|top)\b|\\[^A-Za-z]|[(),.|/'ijlt\[\]])|(?P<capital>[A-Z]|\\[A-Za-z]+)|(?P<letter>.)""",
     re.S | re.X,
