@@ -163,7 +163,7 @@ def narrow(figure: Figure) -> None:
     for ax in panels:
         names = [name.get_window_extent() for name in ax.get_xticklabels() if name.get_text()]
         touch = any(one.x1 + 4 > other.x0 for one, other in pairwise(names))
-        if touch and not isinstance(ax.xaxis.get_major_locator(), AutoLocator):
+        if touch and ax.name != "polar" and not isinstance(ax.xaxis.get_major_locator(), AutoLocator):
             ax.tick_params("x", rotation=90)
 
 

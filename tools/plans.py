@@ -83,19 +83,22 @@ def clock(minutes: int) -> str:
 
 
 def table(plan: Plan) -> str:
-    """The plan as the teacher's page has it."""
-    lines = ["| time | minutes | what | exercises | how |", "|--:|--:|---|---|---|"]
+    """The plan as the teacher's page has it; exercises have a column where there are any."""
+    rows = [["time", "minutes", "what", "exercises", "how"], ["--:", "--:", "---", "---", "---"]]
     for sitting in plan.sittings:
         if sitting.name:
-            lines.append(f"| | **{sitting.minutes}** | **{sitting.name}** | | |")
+            rows.append(["", f"**{sitting.minutes}**", f"**{sitting.name}**", "", ""])
         for part in sitting.parts:
             links = " and ".join(f"[chapter {int(name)}]({name}.md)" for name in part.chapters)
             what = f"*{part.what}*" if part.is_break else f"{part.what}: {links}" if links else part.what
             todo = "<br>".join(f"{each.name} (*{each.title}*)" for each in part.exercises)
             how = f"{part.how} **Cut.** {part.cut}" if part.cut else part.how
-            lines.append(f"| {clock(part.starts)} | {part.minutes} | {what} | {todo} | {how.strip()} |")
+            rows.append([clock(part.starts), str(part.minutes), what, todo, how.strip()])
     total = sum(sitting.minutes for sitting in plan.sittings)
     breaks = sum(part.minutes for part in plan.parts if part.is_break)
     rest = f", {breaks} of them breaks" if breaks else ""
-    lines.append(f"| | **{total}** | **together{rest}** | | |")
-    return "\n".join(lines)
+    rows.append(["", f"**{total}**", f"**together{rest}**", "", ""])
+    if not any(part.exercises for part in plan.parts):
+        for row in rows:
+            del row[3]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)

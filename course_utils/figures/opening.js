@@ -143,7 +143,11 @@ export function render({ model, el }) {
       make("span", { class: "ex-induction" }, `induction head ${induction}`),
       " \u00b7 ",
       make("span", { class: "ex-previous" }, `previous-token head ${previous}`),
-      ` \u00b7 Shares are of the four words. This line is a clear one; over ${model.get("lines")} lines ` +
+    ),
+    make(
+      "p",
+      { class: "ex-legend" },
+      `Shares are of the four words. This line is a clear one; over ${model.get("lines")} lines ` +
         `the right word gets ${percent(mean)}; without ${previous}: ${percent(without)}; by chance: 25\u00a0%.`,
     ),
   );

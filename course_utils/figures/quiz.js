@@ -103,7 +103,7 @@ export function render({ model, el }) {
   tell();
   const turn = controls("Questions", back, place.element, next);
   const all = make("div", { class: "ex-quiz" }, ...blocks.map((block) => block.element));
-  begin(el, all, turn, score.element);
+  begin(el, turn, all, score.element);
 }
 
 export default { render };

@@ -283,9 +283,9 @@ def test_what_only_prepares_stands_in_the_fold_of_what_it_prepares(visit, served
     assert page.locator("[data-asks] :is(.ex-grid, .ex-said):visible, .ex-frame button:visible").count() == 0
 
 
-@pytest.mark.parametrize("name", [THIRD, "book/workshop/letter.html", "book/workshop/handout.html"])
+@pytest.mark.parametrize("name", [THIRD, "book/workshop/letter.html"])
 def test_on_a_telephone_the_text_stays_where_it_is(name, visit, served):
-    """Many formulas, italics, a quotation, cards: what moved most."""
+    """Many formulas, italics, a quotation: what moved most."""
     visited = visit(served, width=TELEPHONE)
     watch_shifts(visited.page)
     assert visited.open(name).evaluate("window.shift") < 0.05

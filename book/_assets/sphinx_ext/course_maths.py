@@ -8,8 +8,11 @@ import html
 import re
 
 FORMULA = re.compile(r'<(?P<kind>span|div)(?P<rest> class="math notranslate nohighlight"[^>]*>)(?P<tex>[^<]*)')
-# One in a line with the signs that touch it: no line begins with a full stop.
-TOUCHED = re.compile(r'([(“]*)(<span[^>]* class="math notranslate nohighlight"[^>]*>[^<]*</span>)([).,;:!?%”]*)')
+# One in a line, or the name of a head, with the signs that touch it: no line begins with a full stop.
+TOUCHED = re.compile(
+    r'([(“]*)(<span[^>]* class="math notranslate nohighlight"[^>]*>[^<]*</span>'
+    r'|<button[^>]* class="course-head"[^>]*><code>[^<]*</code></button>)([).,;:!?%”]*)'
+)
 # What a formula consists of; the last group that fits says how wide it is.
 PIECE = re.compile(
     r"""(?P<nothing>\s|\\[()\[\]]|\\(?:left|right|big|math\w+|operatorname|text|tfrac\d)|\\begin\{.*?\\end\{\w+\})

@@ -10,6 +10,7 @@ from bs4 import BeautifulSoup
 from course_maths import width
 
 TABLE = re.compile(r'<table class="table.*?</table>', re.S)
+TEX = re.compile(r"\\[(),]|\\operatorname|[{}_^]")  # what a formula has in its source alone
 LETTER, CODE, EDGES = 0.55, 0.6, 1.1  # in em: a letter, one of code, the room at both sides of a column
 ROOM = 21.5  # in em, on a telephone
 
@@ -28,7 +29,7 @@ def narrowest(cell) -> float:
 
 def with_columns(found: re.Match) -> str:
     table = BeautifulSoup(found[0], "html.parser").table
-    names = [cell.get_text(" ", strip=True) for cell in table.select("thead tr:last-child > *")]
+    names = [TEX.sub("", cell.get_text(" ", strip=True)) for cell in table.select("thead tr:last-child > *")]
     if not names:
         return found[0]
     table["role"] = "table"

@@ -58,7 +58,7 @@ def markdown(chapters) -> str:
     exercises = [exercise for chapter in chapters for exercise in chapter.exercises]
     hours = f"{(reading + sum(exercise.minutes for exercise in exercises)) / 60:.0f} h"
     rows += [f"| **together** | **{reading / 60:.0f} h** | **{len(exercises)}** | **{hours}** | |", ""]
-    rows += ["| exercise | title | difficulty | minutes |", "|---|---|---|--:|"]
+    rows += ["## Every exercise", "", "| exercise | title | difficulty | minutes |", "|---|---|---|--:|"]
     for exercise in exercises:
         number = exercise.name.removeprefix("Exercise ")
         rows.append(f"| {number} | {exercise.title} | {exercise.difficulty} | {exercise.minutes} |")
