@@ -15,7 +15,7 @@ TOUCHED = re.compile(
 )
 # What a formula consists of; the last group that fits says how wide it is.
 PIECE = re.compile(
-    r"""(?P<nothing>\s|\\[()\[\]]|\\(?:left|right|big|math\w+|operatorname|text|tfrac\d)|\\begin\{.*?\\end\{\w+\})
+    r"""(?P<nothing>\s|\\[()\[\]]|\\(?:(?:left|right|big|math\w+|operatorname|text)\b|tfrac\d)|\\begin\{.*?\\end\{\w+\})
     |(?P<small>[_^])|(?P<opens>\{)|(?P<closes>\})
     |(?P<relation>[=<>]|\\(?:sqrt|approx|otimes|mapsto|to|in|[lgn]eq?|rightarrow|cos|sin)\b)
     |(?P<sign>[-+]|\\(?:times|pm|ln|log)\b)|(?P<wide>[WM]|\\(?:sum|max|exp|ldots)\b)

@@ -27,9 +27,15 @@ def narrowest(cell) -> float:
     )
 
 
+def name_of(cell) -> str:
+    """A column's name as plain text: of its formulas what can be read."""
+    texts = [(text.strip(), "math" in text.parent.get("class", ())) for text in cell.find_all(string=True)]
+    return " ".join(TEX.sub("", text) if is_formula else text for text, is_formula in texts if text)
+
+
 def with_columns(found: re.Match) -> str:
     table = BeautifulSoup(found[0], "html.parser").table
-    names = [TEX.sub("", cell.get_text(" ", strip=True)) for cell in table.select("thead tr:last-child > *")]
+    names = [name_of(cell) for cell in table.select("thead tr:last-child > *")]
     if not names:
         return found[0]
     table["role"] = "table"
