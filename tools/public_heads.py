@@ -6,7 +6,6 @@ It writes course_utils/data/public-heads.json and that file's line in the manife
 where it was: the losses so far stand in trained/.
 """
 
-import argparse
 import json
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from course_utils.figures.host import packed, visible
 from course_utils.losses import token_losses
 from course_utils.roles import roles_by
 from course_utils.scores import prefix_matching_scores, previous_token_scores, repeated_tokens
-from tools.shipped import ship
+from tools.shipped import measuring, ship
 
 NAME = "public-heads.json"
 TEXT = "Anna Quillfeather wrote to the mayor, and the mayor asked whether Anna Quillfeather had ever seen the sea."
@@ -31,12 +30,7 @@ WINDOWS, LENGTH = 8, 101
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=corpus.DATA, metavar="FOLDER")
-    parser.add_argument("--kept", type=Path, default=Path("trained") / NAME, metavar="FILE", help="the losses so far")
-    parser.add_argument("--threads", type=int, default=1, metavar="N")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    options = measuring(__doc__, NAME, "the losses so far")
     made = measured(load_model(smollm2.NAME, "cpu"), smollm2.load_tokenizer(), options.kept)
     ship(options.out / NAME, made, separators=(",", ":"))
 

@@ -5,7 +5,6 @@
 It writes course_utils/data/scrubbing.json, and goes on where it was cut off: draws that are done stand in trained/.
 """
 
-import argparse
 import json
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from course_utils.causal_scrubbing import partners, scrub, summed_losses
 from course_utils.checkpoints import load_card, write_atomically
 from course_utils.roles import heads_of
 from course_utils.scores import repeated_tokens, successors
-from tools.shipped import ship
+from tools.shipped import measuring, ship
 
 NAME, MODEL = "scrubbing.json", "two-layer"
 TEXTS, DRAWS = 60, 20
@@ -33,12 +32,7 @@ RUNGS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=corpus.DATA, metavar="FOLDER")
-    parser.add_argument("--kept", type=Path, default=Path("trained") / NAME, metavar="FILE", help="the draws so far")
-    parser.add_argument("--threads", type=int, default=1, metavar="N")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    options = measuring(__doc__, NAME, "the draws so far")
     model, heads = load_model(MODEL, "cpu"), [head for _, head in heads_of(MODEL, "induction")]
     losses = {name: drawn(model, heads, name, *of(name), options.kept) for name in ("text", "random repeats")}
     about = {"model": load_card(MODEL)["sha256"], "heads": heads, "draws": DRAWS, "rungs": RUNGS}

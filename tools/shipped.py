@@ -15,6 +15,17 @@ from course_utils import corpus
 from course_utils.checkpoints import write_together
 
 
+def measuring(says: str, file: str, kept: str) -> argparse.Namespace:
+    """The options of a command, told by `says`, that measures `file` and keeps what it has so far, `kept`."""
+    parser = argparse.ArgumentParser(description=says.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=corpus.DATA, metavar="FOLDER")
+    parser.add_argument("--kept", type=Path, default=Path("trained") / file, metavar="FILE", help=kept)
+    parser.add_argument("--threads", type=int, default=1, metavar="N")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    return options
+
+
 def measure_runs(says: str, file: str, steps: int, train: Callable, runs: Mapping[str, Any]) -> None:
     """A command, told by `says`, that trains those of the small `runs` that `file` lacks; `train` gets (run, steps)."""
     parser = argparse.ArgumentParser(description=says.splitlines()[0])

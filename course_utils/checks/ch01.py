@@ -18,6 +18,7 @@ from course_utils.checks.base import (
     disguised,
     drawn_tokens,
     exercise,
+    name_mistake,
     normal,
     one_number,
     require,
@@ -121,7 +122,7 @@ def logit_parts(answer, gain) -> str:
         "These parts are those of the position after the one given.": parts[:, position + 1] @ model.W_U[:, token],
         "These parts are those of the last position: use the position given.": parts[:, -1] @ model.W_U[:, token],
     }  # fmt: skip
-    _not_one_of(got, want, slips)
+    name_mistake(got, slips, want=want)
     total, logit = float(torch.as_tensor(got).sum()), logits[0, position, token].item()
     require(abs(total - logit) < EXACT, f"The parts sum to {total:.4g}, but the logit is {logit:.4g}. {hint}")
     require_close(got, want, "The list of parts", EXACT, hint)
@@ -145,7 +146,7 @@ def logit_parts(answer, gain) -> str:
                 model, cache, tokens, roll=-1
             ),
         }
-        _not_one_of(got, want, slips)
+        name_mistake(got, slips, want=want)
         require_close(got, want, what, 1e-6, "Mean over windows and positions of right token less the other's.")
     best, first = (divmod(int(each.argmax()), model.cfg.n_heads) for each in _of_trained(_gain, _direct))
     return f"The trained model's largest gain is that of {_head(best)}; without the control it would be {_head(first)}."
@@ -171,7 +172,7 @@ def through_others(answer) -> str:
             "The logits are not centred: a head that moves all of them alike has changed nothing.": raw,
             "The prediction at position 0 is in the mean: leave it out.": first,
         }
-        _not_one_of(got, want, slips)
+        name_mistake(got, slips, want=want)
         last = torch.as_tensor(got)[-1].abs().max()
         require(last < 1e-6, f"In {name} a head of the last layer has {last:.4g} through others, expected 0: nobody "
                 "reads after it but the unembedding. Compare the same predictions and the same centring.")  # fmt: skip
@@ -270,13 +271,6 @@ def _of_trained(*measures) -> list[Tensor]:
     _, model, tokens = list(_models(0))[1]
     _, cache = model.run_with_cache(tokens)
     return [measure(model, cache, tokens) for measure in measures]
-
-
-def _not_one_of(got, want: Tensor, slips: dict[str, Tensor]) -> None:
-    """Raise Wrong with the name of the slip that gives what was returned."""
-    for message, wrong in slips.items():
-        if close(got, wrong) and not close(want, wrong):
-            raise Wrong(message)
 
 
 def _head(place: tuple[int, int]) -> str:

@@ -18,6 +18,7 @@ from course_utils.checks.base import (
     close,
     drawn_tokens,
     exercise,
+    name_mistake,
     normal,
     numbers,
     one_number,
@@ -200,8 +201,7 @@ def cross_entropy(answer, context_helps) -> str:
                 tokens[:, 1:-1], loss_by_position(before, tokens)[:, 1:].double()
             ),
         }
-        for message, wrong in slips.items():
-            require(close(wrong, want, 1e-3) or not close(got, wrong, 1e-3), message)
+        name_mistake(got, slips, tolerance=1e-3, want=want)
         require_close(got, want, f"The gain by token, for {name},", 1e-2)
     return "Mean of minus the log-probability, in nats; and where a context saves most of them."
 
@@ -232,9 +232,7 @@ def _judge_loss(answer, log_probs: Tensor, text: list[int], start: int) -> None:
         "That is the average probability, not the average log-probability.": mean(pairs, log_probs.exp()),
         "Row and column are exchanged: log_probs is [present token, next token].": mean(pairs.T, -log_probs),
     }
-    for message, value in known.items():
-        if close(got, value) and not close(value, want):
-            raise Wrong(f"The loss is {got:.4f}, expected {want:.4f}. {message}")
+    name_mistake(got, known, f"The loss is {got:.4f}, expected {want:.4f}. {{}}", want=want)
     require_close(got, want, "The loss", 1e-6)
 
 

@@ -90,9 +90,8 @@ def _judge_writer(got, model, tokens) -> None:
         "The mean is that of all heads: leave the largest out.": [*want[:2], sizes.mean().item()],
         "This is the head that writes least.": [_best_of(-sizes)[0], *got[1:].tolist()],
     }  # fmt: skip
-    _reject_unless_right(got, want, mistakes)
-    for i, what in enumerate(("The head", "Its size", "The others' mean size")):
-        require_close(got[i], torch.tensor(want[i]), what, TOLERANT, "The norm of what a head adds to the stream.")
+    says = "The norm of what a head adds to the stream."
+    _judge(got, want, mistakes, {"The head": says, "Its size": says, "The others' mean size": says})
 
 
 @exercise("Exercise 3.2")
@@ -122,10 +121,12 @@ def most_needed(answer) -> str:
             "The control is the mean over the *other* positions: leave the largest out.":
                 [*want[:2], sum(everything) / len(everything)],
         }  # fmt: skip
-        _reject_unless_right(got, want, mistakes)
-        require_close(got[0], torch.tensor(want[0]), "The position", 0.5, "Position 0 holds the start token.")
-        require_close(got[1], torch.tensor(want[1]), "The fall", TOLERANT, "log P before, less log P after.")
-        require_close(got[2], torch.tensor(want[2]), "The control", TOLERANT, "The mean fall over the other positions.")
+        parts = {
+            "The position": "Position 0 holds the start token.",
+            "The fall": "log P before, less log P after.",
+            "The control": "The mean fall over the other positions.",
+        }
+        _judge(got, want, mistakes, parts)
     return f"In the trained model ` open` is needed most, by {_open()[1]:.2f} nats; the others, {_open()[2]:.2f} each."
 
 
@@ -202,9 +203,8 @@ def _judge_source(got, model, tokens, out: int) -> None:
         "This is what log P gains when nothing arrives: a fall is before, less after.": _best_of(-falls),
         "The control is the mean over the *other* sources: leave the largest out.": [*want[:2], falls.mean().item()],
     }  # fmt: skip
-    _reject_unless_right(got, want, mistakes)
-    for i, what in enumerate(("The source", "The fall", "The control")):
-        require_close(got[i], torch.tensor(want[i]), what, TOLERANT, "log P before, less log P without what arrives.")
+    says = "log P before, less log P without what arrives."
+    _judge(got, want, mistakes, {"The source": says, "The fall": says, "The control": says})
 
 
 @exercise("Exercise 3.4")
@@ -240,9 +240,8 @@ def best_source(answer) -> str:
             "The pattern's axes are query, then key.": _largest(full * pattern[:, :, -1]),
         }
         want = _largest(parts)
-        _reject_unless_right(got, want, mistakes)
-        for i, what in enumerate(("The head", "The source's position", "The amount")):
-            require_close(got[i], torch.tensor(want[i]), what, TOLERANT, "Over all heads and sources, the largest.")
+        says = "Over all heads and sources, the largest."
+        _judge(got, want, mistakes, {"The head": says, "The source's position": says, "The amount": says})
     head, source, amount = _head_on_open(one_layer, f)
     return (
         f"In the trained model it is head {head}, from position {source}: {amount:+.2f}. In disguise that head is "
@@ -457,7 +456,9 @@ def _job(pattern) -> str:
     return best if places[best] >= line else "other"
 
 
-def _reject_unless_right(got: torch.Tensor, want: list[float], mistakes: dict[str, list[float]]) -> None:
-    """Name the mistakes that lead to this answer, unless it is the right one."""
+def _judge(got: torch.Tensor, want: list[float], mistakes: dict[str, list[float]], parts: dict[str, str]) -> None:
+    """Raise Wrong unless this is right: with the mistakes that lead to it, or else by its first wrong part."""
     told = [message for message, wrong in mistakes.items() if close(got, wrong, TOLERANT)]
     require(close(got, want, TOLERANT) or not told, " Or: ".join(told))
+    for i, (what, hint) in enumerate(parts.items()):
+        require_close(got[i], torch.tensor(want[i]), what, TOLERANT, hint)

@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from course_utils.checkpoints import load_model
 from course_utils.checks.base import (
     Wrong,
-    close,
     disguised,
     drawn_tokens,
     exercise,
@@ -51,7 +50,7 @@ def from_tables(answer) -> str:
         exponentials = [torch.exp(scores[tokens[-1], a]) for a in tokens]
         want = sum(e * OV[a] for e, a in zip(exponentials, tokens, strict=True)) / sum(exponentials)
         require_shape(got, tuple(want.shape), "The answer", "One logit for each token of the vocabulary.")
-        _name_mistake(got, want, _mistaken_outputs(scores, OV, tokens))
+        name_mistake(got, _mistaken_outputs(scores, OV, tokens), want=want)
         require_close(got, want, f"For tokens {tokens} the list of logits", 1e-6, "A weighted mean of rows of OV.")
     return "By hand: weights ½, ¼, ¼ and logits 1.5, 1.5, 0."
 
@@ -99,7 +98,7 @@ def copying(answer) -> str:
                 _own([placed @ model.W_V[0, h] @ model.W_O[0, h] @ model.W_U for h in range(n)], tokens, k),
             "You ask for the lowest outputs, not the largest.": _own([-table for table in tables], tokens, k),
         }  # fmt: skip
-        _name_mistake(got, want, mistakes)
+        name_mistake(got, mistakes, want=want)
         require_close(got, want, f"Among the {k} largest, the share", 1e-6, "W_E W_V W_O W_U, row by row.")
     shares = _own(tables, common, 10)[[order[0].index(h) for h in range(trained.cfg.n_heads)]]
     top = shares.argsort(descending=True)[:3].tolist()
@@ -159,7 +158,7 @@ def frozen_matrix(answer, borrower) -> str:
         "The tables are transposed: in our rows, the token looked at comes first, the next token last.":
             (moved + here).transpose(2, 3),
     }  # fmt: skip
-    _name_mistake(got, moved + here, mistakes)
+    name_mistake(got, mistakes, want=moved + here)
     t = torch.nn.functional.one_hot(tokens[0], V).double()
     require_close(torch.einsum("kv,qkvw->qw", t, got), logits[0], "A logit of the text", 1e-6,
                   "Each block is a sum over paths: a weight times a table.")  # fmt: skip
@@ -220,9 +219,7 @@ def _judge_borrower(answer, said: str, model, tokens, which: str, tolerance: flo
         "That is the loss itself; asked is by how much it rises.": rises[found] + loss,
         "The prediction at position 0 counts for you: leave it out.": _rises_held(model, tokens, skip=0)[found],
     }
-    for words, wrong in slips.items():
-        near = close(pair, wrong, tolerance) and not close(pair, rises[found], tolerance)
-        require(not near, f"{told}. {words}")
+    name_mistake(pair, slips, f"{told}. {{}}", tolerance, rises[found])
     if found != head:
         least = found == int(rises[:-1, 0].argmin())
         why = "It may borrow, but is it needed?" if least else "Another has more between the two."
@@ -264,7 +261,7 @@ def term_variation(answer) -> str:
             "Query 0 sees one key only, and is left out of the mean.":
                 want * (len(tokens) - 1) / len(tokens),
         }  # fmt: skip
-        _name_mistake(got, want, mistakes)
+        name_mistake(got, mistakes, want=want)
         require_close(got, want, "An entry", 1e-4, "Row = head, column = kind; token–token first.")
     table = want[[order[0].index(h) for h in range(trained.cfg.n_heads)]]
     head = int(table[:, 3].argmax())
@@ -327,7 +324,7 @@ def trigram_value(answer, strongest) -> str:
         "OV is entered by the destination: it is the source that is carried.": positive(look, ov[b, c]),
         "OV is read the wrong way round: from the source to the output.": positive(look, ov[c, a]),
     }  # fmt: skip
-    _name_mistake(got, want, mistakes)
+    name_mistake(got, mistakes, want=want)
     first = int((got - want).abs().nan_to_num(torch.inf).argmax())
     where = "source {}, destination {}, out {}".format(*triples[first])
     require_close(got[first], want[first], f"The value for {where}", 1e-6, "Score times logit, both centred.")
@@ -474,9 +471,3 @@ def _number(got) -> torch.Tensor:
     got = torch.as_tensor(got).detach().double()
     require(got.numel() == 1, f"The value has shape {list(got.shape)}, expected one number.")
     return got.reshape(())
-
-
-def _name_mistake(got, want, mistakes: dict[str, torch.Tensor]) -> None:
-    """Raise Wrong if `got` is one of the wrong answers, by name; one that is right by chance is none."""
-    if not close(got, want):
-        name_mistake(got, mistakes)

@@ -245,9 +245,8 @@ def _require_suppressor(answer, model: AttentionOnlyTransformer, tokens, which: 
         "That is one text only.": pattern[0, 1:, 0].mean(),
         "That is of the head of that number in another layer.": every[1 - head[0], :, head[1], 1:, 0].mean(),
     }
-    for message, wrong in mistakes.items():
-        if abs(value - attention) > 1e-4:
-            require(not close(value, wrong), f"On {which} the attention is {value:.4g}. {message}")
+    if abs(value - attention) > 1e-4:
+        name_mistake(value, mistakes, f"On {which} the attention is {value:.4g}. {{}}")
     require_close(value, attention, f"On {which}, the attention to the start token", 1e-4)
 
 

@@ -10,6 +10,7 @@ import {
   percent,
   ROLES,
   row,
+  setter,
   signed,
   unpack,
   unseen,
@@ -42,10 +43,7 @@ export function render({ model, el }) {
   let seen = {};
   let drawn = "";
   const text = () => texts[model.get("text")];
-  const pick = (/** @type {string} */ name, /** @type {string | number} */ value) => {
-    model.set(name, value);
-    model.save_changes();
-  };
+  const pick = setter(model);
   const present = () => Math.min(model.get("token"), text().tokens.length - 1);
   const hover = (/** @type {typeof seen} */ change) => {
     seen = { ...seen, ...change };

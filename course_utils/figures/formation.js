@@ -1,5 +1,20 @@
 // Induction heads as they form: loss, scores and a head's pattern, at one moment of training after another.
-import { aloud, begin, choice, code, controls, draw, make, percent, row, slider, toggle, unpack } from "./kit.js";
+import {
+  aloud,
+  begin,
+  choice,
+  code,
+  controls,
+  draw,
+  make,
+  percent,
+  row,
+  setter,
+  slider,
+  toggle,
+  unpack,
+} from "./kit.js";
+import { player } from "./player.js";
 
 /**
  * Numbers over time: at `measured` and, of patterns, at `moments`, both in million tokens seen.
@@ -24,7 +39,8 @@ export function render({ model, el }) {
   const still = matchMedia("(prefers-reduced-motion: reduce)");
   let run = runs[0];
   let head = run.heads[run.best];
-  let [log, goals, query, playing] = [true, true, 0, 0];
+  let [log, goals, query] = [true, true, 0];
+  const set = setter(model);
   /** @type {Map<Head, Float32Array>} */
   const unpacked = new Map();
   const moment = () => Math.min(Math.max(Number(model.get("moment")) || 0, 0), run.moments.length - 1);
@@ -62,17 +78,19 @@ export function render({ model, el }) {
   const looks = make("p", { class: "ex-looks" });
   const said = make("p", { class: "ex-said" });
   const heads = make("span", { class: "ex-heads" });
-  const play = make("button", { type: "button" }, "Play");
+  const play = player({
+    at: moment,
+    last: () => run.moments.length - 1,
+    go: (i) => set("moment", i),
+    pace: () => (still.matches ? CALM : PACE),
+  });
   const time = make("span", { class: "ex-time" });
 
   const pickRun = choice(
     "Run",
     runs.map((each, i) => [String(i), each.name]),
     "0",
-    (value) => {
-      model.set("run", Number(value));
-      model.save_changes();
-    },
+    (value) => set("run", Number(value)),
   );
   const top = controls(
     "What is shown",
@@ -90,7 +108,7 @@ export function render({ model, el }) {
   top.classList.add("ex-top");
   /** @type {HTMLInputElement | null} */
   let input = null;
-  const bar = controls("Moment of training", play, time);
+  const bar = controls("Moment of training", play.button, time);
   const frame = begin(
     el,
     top,
@@ -236,7 +254,7 @@ export function render({ model, el }) {
     most.forEach((i, place) => {
       looks.append(place ? ", " : "", `${i} `, code(run.tokens[i]), ` ${percent(attention(query, i))}`);
     });
-    if (!playing) aloud(looks); // a voice could not keep up
+    if (!play.playing()) aloud(looks); // a voice could not keep up
   }
 
   function show() {
@@ -253,7 +271,7 @@ export function render({ model, el }) {
           `in-context ${context}`,
         ` (measured at ${shown(run.measured[nearest()], 2)}\u00a0M).`,
       );
-      if (!playing) aloud(said);
+      if (!play.playing()) aloud(said);
     }
     drawQuery();
   }
@@ -266,7 +284,7 @@ export function render({ model, el }) {
   }
 
   function takeRun() {
-    pause();
+    play.pause();
     run = runs[Math.min(Math.max(Number(model.get("run")) || 0, 0), runs.length - 1)];
     head = run.heads[run.best];
     unpacked.clear();
@@ -283,10 +301,10 @@ export function render({ model, el }) {
         },
       ),
     );
-    const label = slider("Moment", { min: 0, max: run.moments.length - 1, step: 1, value: moment() }, byHand);
+    const label = slider("Moment", { min: 0, max: run.moments.length - 1, step: 1, value: moment() }, play.byHand);
     label.querySelector(".ex-value")?.remove();
     input = label.querySelector("input");
-    bar.replaceChildren(play, label, time);
+    bar.replaceChildren(play.button, label, time);
     tokens = row(
       "Tokens of the text",
       run.tokens.map((token) => [code(token)]),
@@ -303,59 +321,12 @@ export function render({ model, el }) {
     takeHead();
   }
 
-  // --- moving ---
-
-  /** @param {number} i */
-  function go(i) {
-    if (i < 0 || i >= run.moments.length || i === moment()) return;
-    model.set("moment", i);
-    model.save_changes();
-  }
-
-  function pause() {
-    clearTimeout(playing);
-    playing = 0;
-    play.textContent = "Play";
-  }
-
-  function wait() {
-    playing = window.setTimeout(
-      () => {
-        if (!el.isConnected) return;
-        go(moment() + 1);
-        if (moment() === run.moments.length - 1) pause();
-        else wait();
-      },
-      still.matches ? CALM : PACE,
-    );
-  }
-
-  /** @param {number} i */
-  function byHand(i) {
-    pause();
-    go(i);
-  }
-
-  play.addEventListener("click", () => {
-    if (playing) return pause();
-    play.textContent = "Pause";
-    wait();
-    if (moment() === run.moments.length - 1) go(0);
-  });
-  frame.addEventListener("keydown", (event) => {
-    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    const own = event.target instanceof HTMLSelectElement || event.target === input;
-    if (!by || own || event.defaultPrevented || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey)
-      return;
-    byHand(moment() + by);
-    event.preventDefault();
-  });
-
+  frame.addEventListener("keydown", play.keys);
   model.on("change:moment", show);
   model.on("change:run", takeRun);
   takeRun();
   return () => {
-    pause();
+    play.pause();
     model.off("change:moment", show);
     model.off("change:run", takeRun);
   };

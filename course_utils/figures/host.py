@@ -57,7 +57,8 @@ FRAMES = {
 }
 # What they have loaded or learnt stays; they have controls of their own for all that they show.
 WITHOUT_RESET = ("induction_lab", "train_in_page")
-ALSO = {"train_in_page": ("induction_lab",)}  # whose parts a figure shows, in their style
+# Whose parts a figure shows, in their style.
+ALSO = {"train_in_page": ("induction_lab",), "attention": ("square",), "public_heads": ("square",)}
 
 
 class Explorable:

@@ -1,5 +1,6 @@
 // An induction head at work, step by step.
-import { aloud, begin, code, draw, make, percent, unseen } from "./kit.js";
+import { aloud, begin, code, draw, make, percent, setter, unseen } from "./kit.js";
+import { player } from "./player.js";
 
 /**
  * @typedef {object} Step
@@ -73,7 +74,8 @@ export function render({ model, el }) {
   const steps = model.get("steps");
   const last = steps.length - 1;
   const still = matchMedia("(prefers-reduced-motion: reduce)");
-  let playing = 0; // the timer's number while it plays
+  const set = setter(model);
+  const present = () => Math.min(Math.max(Number(model.get("step")) || 0, 0), last);
 
   // --- the elements ---
 
@@ -92,7 +94,15 @@ export function render({ model, el }) {
     svg,
   );
 
-  const play = make("button", { type: "button" }, "Play");
+  const play = player({
+    at: present,
+    last: () => last,
+    go: (i) => {
+      stage.classList.toggle("is-moving", !still.matches);
+      set("step", i);
+    },
+    pace: () => Number(speed.value),
+  });
   const back = make("button", { type: "button" }, "Back");
   const forward = make("button", { type: "button" }, "Forward");
   const slider = make("input", { type: "range", min: 1, max: steps.length, step: 1 });
@@ -104,7 +114,7 @@ export function render({ model, el }) {
   const controls = make(
     "div",
     { class: "ex-controls", role: "group", "aria-label": "Steps" },
-    play,
+    play.button,
     back,
     forward,
     make("label", { class: "ex-wide" }, "Step", slider),
@@ -127,8 +137,6 @@ export function render({ model, el }) {
   const frame = begin(el, stage, controls, make("div", { class: "ex-panels" }, words, ...places), legend);
 
   // --- drawing ---
-
-  const present = () => Math.min(Math.max(Number(model.get("step")) || 0, 0), last);
 
   function drawMarks() {
     const step = steps[present()];
@@ -250,7 +258,7 @@ export function render({ model, el }) {
   function show() {
     const i = present();
     words.replaceChildren(...panel(steps[i], i, steps.length, tokens));
-    if (!playing) aloud(words); // a voice that reads would never catch up
+    if (!play.playing()) aloud(words); // a voice that reads would never catch up
     slider.value = String(i + 1);
     const said = `${i + 1} of ${steps.length}: ${steps[i].at} ${tokens[steps[i].at]}`;
     slider.setAttribute("aria-valuetext", said);
@@ -260,58 +268,11 @@ export function render({ model, el }) {
     drawLines();
   }
 
-  // --- moving ---
-
-  /** @param {number} i */
-  function go(i) {
-    if (i < 0 || i > last || i === present()) return;
-    stage.classList.toggle("is-moving", !still.matches);
-    model.set("step", i);
-    model.save_changes();
-  }
-
-  function pause() {
-    clearTimeout(playing);
-    playing = 0;
-    play.textContent = "Play";
-  }
-
-  function wait() {
-    clearTimeout(playing);
-    playing = window.setTimeout(() => {
-      if (!el.isConnected) return;
-      go(present() + 1);
-      if (present() === last) pause();
-      else wait();
-    }, Number(speed.value));
-  }
-
-  /** @param {number} i */
-  function byHand(i) {
-    pause();
-    go(i);
-  }
-
-  play.addEventListener("click", () => {
-    if (playing) {
-      pause();
-    } else if (last > 0) {
-      play.textContent = "Pause";
-      wait();
-      if (present() === last) go(0);
-    }
-  });
-  speed.addEventListener("change", () => playing && wait());
-  back.addEventListener("click", () => byHand(present() - 1));
-  forward.addEventListener("click", () => byHand(present() + 1));
-  slider.addEventListener("input", () => byHand(Number(slider.value) - 1));
-  frame.addEventListener("keydown", (event) => {
-    if (event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
-    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    if (!by || event.target === slider || event.target === speed) return; // these answer themselves
-    byHand(present() + by);
-    event.preventDefault();
-  });
+  speed.addEventListener("change", play.hurry);
+  back.addEventListener("click", () => play.byHand(present() - 1));
+  forward.addEventListener("click", () => play.byHand(present() + 1));
+  slider.addEventListener("input", () => play.byHand(Number(slider.value) - 1));
+  frame.addEventListener("keydown", play.keys);
 
   model.on("change:step", show);
   const watch = new ResizeObserver(() => {
@@ -321,7 +282,7 @@ export function render({ model, el }) {
   watch.observe(stage);
   show();
   return () => {
-    pause();
+    play.pause();
     watch.disconnect();
     model.off("change:step", show);
   };

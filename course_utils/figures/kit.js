@@ -187,6 +187,12 @@ export function slider(name, { min, max, step, value, say = String }, onChange) 
   return make("label", { class: "ex-wide" }, name, input, words);
 }
 
+/** What sets one of the model's values. @param {Model} model */
+export const setter = (model) => (/** @type {string} */ name, /** @type {string | number | null} */ value) => {
+  model.set(name, value);
+  model.save_changes();
+};
+
 /**
  * Draws now, when one of the model's values changes, and, by `repaint`, when the page's colours do. Gives the function
  * that ends it.

@@ -1,5 +1,5 @@
 // What moves in a population of small models when an assumption is put back: a dot a seed, by one headline at a time.
-import { announcer, begin, controls, keepDrawn, make, row, unseen } from "./kit.js";
+import { announcer, begin, controls, keepDrawn, make, row, setter, unseen } from "./kit.js";
 
 /**
  * Of a kind: a value a seed, null where it has none; mean and interval of the others.
@@ -19,10 +19,7 @@ export function render({ model, el }) {
   const base = kinds.findIndex(({ name }) => name === "plain");
   let shown = headlines[0];
   let drawn = -1;
-  const pick = (/** @type {string} */ name, /** @type {number} */ value) => {
-    model.set(name, value);
-    model.save_changes();
-  };
+  const pick = setter(model);
 
   // --- places and shapes ---
 

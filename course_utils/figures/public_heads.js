@@ -10,6 +10,7 @@ import {
   percent,
   ROLES,
   row,
+  setter,
   signed,
   unpack,
   unseen,
@@ -45,10 +46,7 @@ export function render({ model, el }) {
   /** @type {{ head?: number, token?: number }} what the pointer or the focus is on */
   let seen = {};
   let drawn = -1; // the mode of the map
-  const pick = (/** @type {string} */ name, /** @type {number} */ value) => {
-    model.set(name, value);
-    model.save_changes();
-  };
+  const pick = setter(model);
   const hover = (/** @type {typeof seen} */ change) => {
     seen = { ...seen, ...change };
     show();

@@ -1,9 +1,13 @@
 """What the unit tests share: small models with random weights, and a small text."""
 
+import collections
+import json
+
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
+from jupyter_client.manager import start_new_kernel
 
 from course_utils import corpus
 from course_utils.config import PUT_BACK, ModelConfig, TransformerConfig
@@ -25,6 +29,42 @@ settings.register_profile(
     "course", deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
 settings.load_profile("course")
+
+
+@pytest.fixture
+def made_of_missing(tmp_path, monkeypatch):
+    """A function that has a command train the one run that a record of many lacks, and gives what is recorded of it."""
+
+    def train(command, names: list[str], missing: str, steps: int) -> dict:
+        record, path = {name: {"kept": name} for name in names if name != missing}, tmp_path / "record.json"
+        assert len(record) == len(names) - 1
+        path.write_text(json.dumps(record), "utf-8")
+        monkeypatch.setattr("sys.argv", ["command", "--record", str(path), "--steps", str(steps), "--jobs", "1"])
+        command.main()
+        found = json.loads(path.read_text("utf-8"))
+        made = found.pop(missing)
+        assert found == record
+        return made
+
+    return train
+
+
+@pytest.fixture(scope="session")
+def in_a_kernel():
+    """A function that runs a cell in a notebook's kernel, with a reader or without, and gives its messages by kind."""
+
+    def run(cell: str, reader: bool) -> dict[str, list[dict]]:
+        manager, client = start_new_kernel(kernel_name="python3")
+        said = collections.defaultdict(list)
+        try:
+            hear = lambda message: said[message["msg_type"]].append(message["content"])  # noqa: E731
+            client.execute_interactive(cell, allow_stdin=reader, output_hook=hear, timeout=120)
+        finally:
+            client.stop_channels()
+            manager.shutdown_kernel(now=True)
+        return said
+
+    return run
 
 
 @pytest.fixture(scope="session")

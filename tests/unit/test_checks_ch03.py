@@ -1,9 +1,8 @@
 """The checkers of chapter 3: what they say to plausible mistakes, and to right answers in other forms."""
 
 import numpy as np
-import pytest
 import torch
-from checker_checks import checkers_of
+from checker_checks import same_tests
 
 from course_utils.checks import ch03
 
@@ -306,12 +305,6 @@ MISTAKES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("checker", "answer", "says"), MISTAKES, ids=[says[:40] for *_, says in MISTAKES])
-def test_a_mistake_is_told_what_is_wrong(checker, answer, says):
-    outcome = checker(*answer) if isinstance(answer, tuple) else checker(answer)
-    assert outcome.status == "failed" and says.lower() in outcome.message.lower(), outcome
-
-
 # --- right answers, by other ways and in other forms ---
 
 
@@ -361,13 +354,8 @@ RIGHT = [
 ]
 
 
-@pytest.mark.parametrize(("checker", "answer"), RIGHT)
-def test_right_answers_in_other_forms_pass(checker, answer):
-    outcome = checker(*answer) if isinstance(answer, tuple) else checker(answer)
-    assert outcome.status == "passed", outcome
-
-
-def test_every_checker_has_three_mistakes_or_more():
-    told = [checker.__name__ for checker, *_ in MISTAKES]
-    checkers = checkers_of(ch03)
-    assert len(checkers) == 6 and all(told.count(name) >= 3 for name in checkers)
+(
+    test_a_right_answer_passes,
+    test_a_mistake_is_told_what_is_wrong,
+    test_every_checker_has_three_mistakes_or_more,
+) = same_tests(ch03, RIGHT, MISTAKES, 6)

@@ -3,9 +3,8 @@
 import math
 
 import numpy as np
-import pytest
 import torch
-from checker_checks import checkers_of
+from checker_checks import same_tests
 
 from course_utils.checkpoints import load_model
 from course_utils.checks import ch04
@@ -245,11 +244,6 @@ def right_value(answer):
 SECOND = {ch04.frozen_matrix: borrower, ch04.trigram_value: strongest}
 
 
-def checked(checker, answer):
-    """The outcome, with a right second half where there is one."""
-    return checker(answer, SECOND[checker]) if checker in SECOND else checker(answer)
-
-
 MISTAKES = [
     (ch04.from_tables, lambda *given: outputs(*given, pattern=lambda row: row), "No softmax"),
     (ch04.from_tables, lambda *given: outputs(*given, pattern=lambda row: 0 * row + 1 / len(row)), "same weight"),
@@ -344,12 +338,6 @@ MISTAKES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("checker", "answer", "says"), MISTAKES, ids=[says[:40] for *_, says in MISTAKES])
-def test_a_mistake_is_told_what_is_wrong(checker, answer, says):
-    outcome = checked(checker, answer)
-    assert outcome.status == "failed" and says.lower() in outcome.message.lower(), outcome
-
-
 RIGHT = [
     (ch04.from_tables, lambda *given: outputs(*given).float()),
     (ch04.from_tables, lambda *given: outputs(*given).tolist()),
@@ -368,13 +356,8 @@ RIGHT = [
 ]
 
 
-@pytest.mark.parametrize(("checker", "answer"), RIGHT)
-def test_a_right_answer_of_another_kind_passes(checker, answer):
-    outcome = checked(checker, answer)
-    assert outcome.status == "passed", outcome
-
-
-def test_every_checker_has_three_mistakes_or_more():
-    told = [checker.__name__ for checker, *_ in MISTAKES]
-    checkers = checkers_of(ch04)
-    assert len(checkers) == 6 and all(told.count(name) >= 3 for name in checkers)
+(
+    test_a_right_answer_passes,
+    test_a_mistake_is_told_what_is_wrong,
+    test_every_checker_has_three_mistakes_or_more,
+) = same_tests(ch04, RIGHT, MISTAKES, 6, SECOND)

@@ -1,8 +1,7 @@
 """The checkers of chapter 5: what they say to plausible mistakes, and that they take every right answer."""
 
-import pytest
 import torch
-from checker_checks import checkers_of
+from checker_checks import same_tests
 
 from course_utils.checkpoints import load_model
 from course_utils.checks import ch05
@@ -161,10 +160,6 @@ def right_kind(answer):
 SECOND = {ch05.predicted: turner, ch05.kind: suppressor}
 
 
-def checked(checker, answer):
-    return checker(answer, SECOND[checker]) if checker in SECOND else checker(answer)
-
-
 def stub(*_):
     raise NotImplementedError
 
@@ -274,12 +269,6 @@ MISTAKES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("checker", "answer", "says"), MISTAKES, ids=[says[:40] for *_, says in MISTAKES])
-def test_a_mistake_is_told_what_is_wrong(checker, answer, says):
-    outcome = checked(checker, answer)
-    assert outcome.status == "failed" and says.lower() in outcome.message.lower(), outcome
-
-
 # --- right answers in other clothes ---
 
 
@@ -309,13 +298,8 @@ RIGHT = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("checker", "answer"), RIGHT)
-def test_a_right_answer_passes_in_whatever_clothes(checker, answer):
-    outcome = checked(checker, answer)
-    assert outcome.status == "passed", outcome
-
-
-def test_every_checker_has_three_mistakes_or_more():
-    told = [checker.__name__ for checker, *_ in MISTAKES]
-    checkers = checkers_of(ch05)
-    assert len(checkers) == 5 and all(told.count(name) >= 3 for name in checkers)
+(
+    test_a_right_answer_passes,
+    test_a_mistake_is_told_what_is_wrong,
+    test_every_checker_has_three_mistakes_or_more,
+) = same_tests(ch05, RIGHT, MISTAKES, 5, SECOND)

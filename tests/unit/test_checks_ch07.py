@@ -1,8 +1,7 @@
 """The checkers of chapter 7: what they say to plausible mistakes, and to right answers got another way."""
 
-import pytest
 import torch
-from checker_checks import checkers_of
+from checker_checks import same_tests
 
 from course_utils.checks import ch07
 from course_utils.interventions import pattern_without, run_without
@@ -234,12 +233,6 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize(("checker", "answer", "says"), MISTAKES, ids=[says[:40] for *_, says in MISTAKES])
-def test_a_mistake_is_told_what_is_wrong(checker, answer, says):
-    outcome = checker(*answer) if isinstance(answer, tuple) else checker(answer)
-    assert outcome.status == "failed" and says.lower() in outcome.message.lower(), outcome
-
-
 RIGHT = [
     (ch07.induction_keys, first_half(keys(lambda j: j + 1))),
     (ch07.induction_keys, first_half(lambda tokens: [torch.tensor(each) for each in keys(lambda j: j + 1)(tokens)])),
@@ -255,13 +248,8 @@ RIGHT = [
 ]
 
 
-@pytest.mark.parametrize(("checker", "answer"), RIGHT)
-def test_a_right_answer_passes_however_it_was_got(checker, answer):
-    outcome = checker(*answer) if isinstance(answer, tuple) else checker(answer)
-    assert outcome.status == "passed", outcome
-
-
-def test_every_checker_has_three_mistakes_or_more():
-    told = [checker.__name__ for checker, *_ in MISTAKES]
-    checkers = checkers_of(ch07)
-    assert len(checkers) == 4 and all(told.count(name) >= 3 for name in checkers)
+(
+    test_a_right_answer_passes,
+    test_a_mistake_is_told_what_is_wrong,
+    test_every_checker_has_three_mistakes_or_more,
+) = same_tests(ch07, RIGHT, MISTAKES, 4)

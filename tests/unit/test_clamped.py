@@ -1,23 +1,14 @@
 """Training with parts held: an interrupted command goes on with the runs that are missing, and leaves the others."""
 
-import json
-
 from course_utils.repeats import BATCHES, FRESH, sequences
 from tools import clamped
 
 
-def test_only_what_is_missing_is_trained(tmp_path, monkeypatch):
+def test_only_what_is_missing_is_trained(made_of_missing, monkeypatch):
     monkeypatch.setattr(clamped, "SEEDS", range(1))
-    record = {clamped.name(clamped.Clamped(condition=each)): {"kept": each} for each in clamped.CONDITIONS}
-    missing = "previous + match, seed 0"
-    del record[missing]
-    path = tmp_path / "clamped.json"
-    path.write_text(json.dumps(record), "utf-8")
-    monkeypatch.setattr("sys.argv", ["clamped", "--record", str(path), "--steps", "10", "--jobs", "1"])
-    clamped.main()
-    found = json.loads(path.read_text("utf-8"))
-    assert found.pop(missing) | {"later": []} == {"previous": 0, "prefix": 0, "steps": 10, "later": []}
-    assert found == record
+    names = [clamped.name(clamped.Clamped(condition=each)) for each in clamped.CONDITIONS]
+    made = made_of_missing(clamped, names, "previous + match, seed 0", 10)
+    assert made | {"later": []} == {"previous": 0, "prefix": 0, "steps": 10, "later": []}
 
 
 def test_a_condition_holds_its_parts():

@@ -3,7 +3,6 @@
 import ipywidgets
 import nbformat
 import pytest
-from jupyter_client.manager import start_new_kernel
 from nbclient import NotebookClient
 
 from course_utils import playground as module
@@ -82,15 +81,8 @@ def test_a_notebook_that_is_run_without_anybody_has_no_controls():
     assert "widgets" not in notebook.metadata, "no state of widgets: none was made"
 
 
-def test_a_notebook_with_a_reader_has_controls():
-    manager, client = start_new_kernel(kernel_name="python3")
-    try:
-        messages = []
-        client.execute_interactive(CELL, allow_stdin=True, output_hook=messages.append, timeout=120)
-    finally:
-        client.stop_channels()
-        manager.shutdown_kernel(now=True)
-    shown = [message["content"]["data"] for message in messages if message["msg_type"] == "display_data"]
+def test_a_notebook_with_a_reader_has_controls(in_a_kernel):
+    shown = [each["data"] for each in in_a_kernel(CELL, reader=True)["display_data"]]
     assert len(shown) == 1 and WIDGET in shown[0], shown
 
 

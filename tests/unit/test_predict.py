@@ -5,7 +5,6 @@ import json
 import pytest
 from bs4 import BeautifulSoup
 from hostile import HOSTILE
-from jupyter_client.manager import start_new_kernel
 
 from course_utils import predict as module
 from course_utils.errors import CourseError
@@ -139,17 +138,11 @@ print(guess.value)
 
 
 @pytest.mark.parametrize("somebody", [True, False])
-def test_run_at_once_the_notebook_shows_both_and_goes_on(somebody):
-    manager, client = start_new_kernel(kernel_name="python3")
-    try:
-        messages = []
-        client.execute_interactive(CELL, allow_stdin=somebody, output_hook=messages.append, timeout=120)
-    finally:
-        client.stop_channels()
-        manager.shutdown_kernel(now=True)
-    shown = [each["content"]["data"] for each in messages if each["msg_type"] == "display_data"]
+def test_run_at_once_the_notebook_shows_both_and_goes_on(somebody, in_a_kernel):
+    said = in_a_kernel(CELL, somebody)
+    shown = [each["data"] for each in said["display_data"]]
     assert [("application/vnd.jupyter.widget-view+json" in each) for each in shown] == [somebody] * 2
-    assert [each["content"]["text"] for each in messages if each["msg_type"] == "stream"] == ["None\n"]
+    assert [each["text"] for each in said["stream"]] == ["None\n"]
 
 
 def test_a_guess_of_nothing_has_no_value():
