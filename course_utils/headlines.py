@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy import stats
+from scipy.special import stdtrit
 from torch import Tensor
 
 from course_utils.checked import FILLED, check, checked, numbers, within
@@ -125,9 +125,9 @@ def summary(run: dict) -> dict[str, float]:
 @checked
 def interval(values: numbers(" n", FILLED, "one value of each seed")) -> tuple[float, float, float]:
     """Mean over seeds with its 95 % interval by Student's t; of one value there is none: NaN."""
-    mean, error = np.mean(values), stats.sem(values) if len(values) > 1 else np.nan
-    low, high = stats.t.interval(0.95, len(values) - 1, mean, error) if error != 0 else (mean, mean)
-    return float(mean), float(low), float(high)
+    n, mean = len(values), float(np.mean(values))
+    half = float(stdtrit(n - 1, 0.975) * np.std(values, ddof=1) / n**0.5) if n > 1 else np.nan
+    return mean, mean - half, mean + half
 
 
 def _copying(model, layer: int) -> Float[Tensor, " n_heads"]:

@@ -82,7 +82,7 @@ class Bench:
         if missing := [each for each in self.paths if each not in self._committed]:
             rule = "every prediction comes before the first result"
             raise CourseError(f"a cut of {path}", rule, f"call commit(path, low, high) for {missing[0]} first")
-        self._measured[path] = self._loss(self._run.cut(*path)[1]) - self._whole
+        self._measured[path] = self._loss(self._run.cut(*path)) - self._whole
         return self._measured[path]
 
     def _loss(self, stream: Tensor) -> float:
@@ -310,14 +310,17 @@ def _models() -> Iterator[AttentionOnlyTransformer]:
         require(same, "The model's weights were changed: read them, leave them.")
 
 
-def _look(model: AttentionOnlyTransformer, x: Tensor, head: Head, **less: Tensor) -> tuple[Tensor, Tensor]:
-    """One head: its pattern, and what it writes. `less`: what its queries, keys or values are not to read."""
+def _pattern(model: AttentionOnlyTransformer, x: Tensor, head: Head, **less: Tensor) -> Tensor:
+    """One head's pattern. `less`: what its queries or keys are not to read."""
     place = model.W_pos[: x.shape[1]]
-    q = (x - less.get("Q", 0) + place) @ model.W_Q[head]
-    k = (x - less.get("K", 0) + place) @ model.W_K[head]
-    scores = torch.einsum("bqd,bkd->bqk", q, k) / model.cfg.d_head**0.5
-    pattern = scores.masked_fill(later_keys(x.shape[1]), -torch.inf).softmax(-1)
-    return pattern, pattern @ (x - less.get("V", 0)) @ model.W_V[head] @ model.W_O[head]
+    q, k = ((x - less.get(side, 0) + place) @ W[head] for side, W in (("Q", model.W_Q), ("K", model.W_K)))
+    scores = q @ k.mT / model.cfg.d_head**0.5
+    return scores.masked_fill(later_keys(x.shape[1]), -torch.inf).softmax(-1)
+
+
+def _written(model: AttentionOnlyTransformer, x: Tensor, head: Head, pattern: Tensor) -> Tensor:
+    """What one head of this pattern writes."""
+    return pattern @ (x @ model.W_V[head]) @ model.W_O[head]
 
 
 class _Run:
@@ -327,18 +330,21 @@ class _Run:
         self.model, self.written, patterns = model, {}, []
         self.streams = [model.W_E[tokens]]
         for layer in range(2):
+            x = self.streams[layer]
             for head in range(model.cfg.n_heads):
-                pattern, self.written[layer, head] = _look(model, self.streams[layer], (layer, head))
-                patterns.append(pattern)
-            added = sum(self.written[layer, head] for head in range(model.cfg.n_heads))
-            self.streams.append(self.streams[layer] + added)
+                patterns.append(_pattern(model, x, (layer, head)))
+                self.written[layer, head] = _written(model, x, (layer, head), patterns[-1])
+            self.streams.append(x + sum(self.written[layer, head] for head in range(model.cfg.n_heads)))
         self.patterns = torch.stack(patterns).unflatten(0, (2, -1))  # [layer, head, n, query, key]
 
-    def cut(self, earlier: Head, later: Head, sides: str) -> tuple[Tensor, Tensor]:
-        """The later head's pattern, and the last stream, with the earlier one's paths to these sides cut."""
-        less = {side: self.written[earlier] for side in sides}
-        pattern, written = _look(self.model, self.streams[1], later, **less)
-        return pattern, self.streams[2] - self.written[later] + written
+    def cut_pattern(self, earlier: Head, later: Head, sides: str) -> Tensor:
+        """The later head's pattern with the earlier one's paths to these sides cut."""
+        return _pattern(self.model, self.streams[1], later, **{side: self.written[earlier] for side in sides})
+
+    def cut(self, earlier: Head, later: Head, sides: str) -> Tensor:
+        """The last stream, likewise."""
+        written = _written(self.model, self.streams[1], later, self.cut_pattern(earlier, later, sides))
+        return self.streams[2] - self.written[later] + written
 
 
 def _back(patterns: Tensor, by: int) -> Tensor:
@@ -369,7 +375,7 @@ def _cuts(run: _Run, tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Head, dic
     scores = _matching(run.patterns[1], tokens, lengths)
     later, heads = (1, int(scores.argmax())), range(run.model.cfg.n_heads)
     cuts = {
-        sides: torch.stack([_matching(run.cut((0, head), later, sides)[0], tokens, lengths) for head in heads])
+        sides: torch.stack([_matching(run.cut_pattern((0, head), later, sides), tokens, lengths) for head in heads])
         for sides in ("K", "Q", "KQ")
     }
     return scores.max(), later, cuts

@@ -14,7 +14,9 @@ pytest.register_assert_rewrite("any_figure")
 from any_figure import page_of  # noqa: E402
 from visits import Visit, serve  # noqa: E402
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+from tools.paper import BROWSERS  # noqa: E402
+
+NAMES = ("chromium-headless-shell", *BROWSERS)  # the first has no windows of its own, and takes less time
 SETTINGS = [
     "--no-sandbox",  # needed where tests run as root, as in a container
     "--disable-background-networking",

@@ -111,13 +111,13 @@ PICTURES = """() => {
 
 
 def assert_pictures_can_be_read(visited):
-    for width in (390, 1280):
+    """The order changes one thing at a time: to lay a long page out anew takes a second."""
+    for width, scheme in ((1280, "light"), (1280, "dark"), (390, "dark"), (390, "light")):
         visited.page.set_viewport_size({"width": width, "height": 900})
-        for scheme in ("dark", "light"):
-            visited.colour(scheme)
-            found = visited.page.evaluate(PICTURES)
-            assert found["pictures"] > 0 and found["words"] > 0
-            assert [found[wrong] for wrong in ("small", "pale", "slabs", "fonts", "cut")] == [[]] * 5, (scheme, width)
+        visited.colour(scheme)
+        found = visited.page.evaluate(PICTURES)
+        assert found["pictures"] > 0 and found["words"] > 0
+        assert [found[wrong] for wrong in ("small", "pale", "slabs", "fonts", "cut")] == [[]] * 5, (scheme, width)
 
 
 @pytest.mark.parametrize(
@@ -144,12 +144,12 @@ def test_page_from_a_server(visit, served, name):
     assert page.locator(".course-explorable:not([data-state=ready])").count() == 0
     assert_works(visited, page)
     if name != BOOK[0]:  # of one page axe looks at everything
-        visited.slim()
+        visited.slim(read=[".course-picture :not(title, desc)"] if name in CHAPTERS else [])
     visited.settle()
     assert (visited.violations(colours=False) if name == BOOK[0] else visited.sizes()) == [], "telephone"
     page.set_viewport_size({"width": 1280, "height": 900})
     visited.settle()
-    assert visited.violations() == []
+    assert visited.violations(sizes=name == BOOK[0]) == []
     visited.colour("dark")
     visited.settle()
     assert visited.contrasts() == [], "in the dark"

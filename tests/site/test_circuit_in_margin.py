@@ -1,18 +1,22 @@
 """What stands in a chapter's margin: a circuit that names real sections, parts, heads and texts, and definitions."""
 
 import re
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from bs4 import BeautifulSoup
+from site_scan import parsed
 
 from course_utils import load_model, load_tokenizer
 
 CHAPTERS = 12
 
 
-def soup(site, page: str) -> BeautifulSoup:
-    return BeautifulSoup((site / "book" / f"{page}.html").read_text("utf-8"), "html.parser")
+def read(path: Path) -> tuple[str, BeautifulSoup]:
+    """A page as it is written, and as it is parsed."""
+    text = path.read_text("utf-8")
+    return text, parsed(text)
 
 
 def test_every_chapter_with_a_model_has_its_circuit_and_it_grows(course_margin, root):
@@ -25,7 +29,7 @@ def test_every_chapter_with_a_model_has_its_circuit_and_it_grows(course_margin, 
 @pytest.mark.parametrize("number", range(CHAPTERS))
 def test_a_circuit_lights_parts_that_it_has_for_sections_that_are_there(site, course_margin, number):
     page = list(course_margin.chapters())[number]
-    made = soup(site, page)
+    text, made = read(site / f"book/{page}.html")
     [circuit] = made.select(".course-circuit")
     parts = {name for part in circuit.select("[data-part]") for name in part["data-part"].split()}
     states = circuit.select("li")
@@ -33,14 +37,14 @@ def test_a_circuit_lights_parts_that_it_has_for_sections_that_are_there(site, co
     for state in states:
         assert set(state["data-lit"].split()) <= parts, state
         assert made.find(id=state["data-section"]), state
-    places = [str(made).index(f'id="{state["data-section"]}"') for state in states]
+    places = [text.index(f'id="{state["data-section"]}"') for state in states]
     assert places == sorted(places)
 
 
 @pytest.mark.parametrize("number", range(CHAPTERS))
 def test_the_lab_can_open_with_what_a_circuit_asks_for(site, course_margin, number):
     page = list(course_margin.chapters())[number]
-    for link in soup(site, page).select(".course-circuit a"):
+    for link in read(site / f"book/{page}.html")[1].select(".course-circuit a"):
         asked = {key: value for key, [value] in parse_qs(urlsplit(link["href"]).fragment).items()}
         cfg = load_model(asked["model"]).cfg
         assert 3 < len(load_tokenizer().encode(asked["text"])) < 60
@@ -57,9 +61,9 @@ def test_other_pages_have_no_circuit(course_margin):
 def test_a_page_brings_the_definitions_of_the_terms_that_it_links(site):
     found = 0
     for path in (site / "book").glob("[01]*.html"):
-        text = path.read_text("utf-8")
+        text, made = read(path)
         linked = set(re.findall(r"glossary\.html#(term-[^\"]+)", text))
-        [kept] = BeautifulSoup(text, "html.parser").select("template.course-definitions") or [None]
+        [kept] = made.select("template.course-definitions") or [None]
         brought = {each["data-term"]: each for each in kept.select("[data-term]")} if kept else {}
         assert linked == set(brought), path.name
         for each in brought.values():  # a template's words are no text of the page

@@ -259,9 +259,13 @@ MISTAKES = [
     (check.case_files, files(induction=lambda file, name: []), "isn't there"),
     (check.case_files, files(evidence=lambda file, name: {"whole": 0.5}), "'without' is missing"),
 ]
-CHECKERS = [check.look_back, check.match_prefix, check.feed, check.predict_the_cut, check.fooled, check.case_files]
 RIGHT = [
-    (checker, lambda *given, number=number: solution(number)(*given)) for number, checker in enumerate(CHECKERS, 1)
+    (check.look_back, lambda model: answered(1, model)),
+    (check.match_prefix, lambda model: answered(2, model)),
+    (check.feed, lambda model: answered(3, model)),
+    (check.predict_the_cut, lambda *given: solution(4)(*given)),
+    (check.fooled, lambda model: answered(5, model)),
+    (check.case_files, lambda: case_files()),
 ]
 
 (
@@ -309,8 +313,10 @@ def test_a_stub_has_no_line_of_progress_and_what_takes_long_has(kind, monkeypatc
     assert check.look_back(stub).status == "not attempted"
     assert "".join(capsys.readouterr()) == ""
 
+    waits = iter((1.1, 0, 0))
+
     def slow(model):
-        time.sleep(1.1)
+        time.sleep(next(waits))
         return answered(1, model)
 
     assert check.look_back(slow).status == "passed"
