@@ -10,6 +10,7 @@ from PIL import Image
 from playwright.sync_api import ElementHandle, Locator, Page
 from visits import Visit, watch_shifts
 
+WIDE = 1280
 TELEPHONE = 360
 NARROW = 320  # what is left of 1280 pixels at 400 %
 GROUNDS = {"light": ("#fff", "#1c2529"), "dark": ("#101416", "#dbe3e6")}
@@ -24,6 +25,21 @@ new MutationObserver(all => all.forEach(({ target }) => {
   if (region) heard.push(region.innerText);
 })).observe(document, { childList: true, characterData: true, subtree: true });
 """
+HEIGHT = "figure => figure.getBoundingClientRect().height"
+# A page answers to its new size in the frame that has it.
+SCROLLS = """async width => {
+    const frame = () => new Promise(requestAnimationFrame);
+    do await frame(); while (innerWidth !== width);
+    await frame();
+    return document.documentElement.scrollWidth;
+}"""
+SPARE = """frame => {
+    const kept = parseFloat(getComputedStyle(frame).minHeight) || 0;
+    frame.style.minHeight = 0;
+    const needed = frame.offsetHeight;
+    frame.style.minHeight = "";
+    return kept && kept - needed;
+}"""
 
 
 def page_of(*bodies: str, theme="light") -> str:
@@ -33,8 +49,7 @@ def page_of(*bodies: str, theme="light") -> str:
 
 def fits(page: Page, width: int) -> bool:
     page.set_viewport_size({"width": width, "height": 740})
-    page.wait_for_timeout(100)
-    return page.evaluate("document.documentElement.scrollWidth") <= width
+    return page.evaluate(SCROLLS, width) <= width
 
 
 class AnyFigure:
@@ -49,49 +64,45 @@ class AnyFigure:
         """What a reader does with the figure; yields after each act."""
         yield
 
+    def check_plain(self, page: Page) -> None:
+        """What else stands there without JavaScript."""
+
     def open(self, visited: Visit, theme: str = "light") -> tuple[Page, Locator]:
         page = visited.open(f"{theme}.html")
         return page, page.locator(".course-explorable").first
 
-    def test_accessible_and_fits(self, visit, folder):
+    def use(self, visited: Visit, figure: Locator) -> None:
+        """Touch it: it keeps its height, and the place that the style keeps is the place that it needs."""
+        started = figure.evaluate(HEIGHT)
+        for _ in self.touch(visited.page):
+            assert abs(figure.evaluate(HEIGHT) - started) <= 2
+        visited.settle()
+        assert abs(figure.locator(".ex-figure").evaluate(SPARE)) <= 48
+
+    def test_accessible_and_steady(self, visit, folder):
         visited = visit(folder.as_uri())
-        page, _ = self.open(visited)
-        assert visited.violations() == [], "as it starts"
-        for _ in self.touch(page):
-            pass
-        page.wait_for_timeout(300)  # colours change over time
-        assert visited.violations() == [], "when it was used"
-        assert fits(page, NARROW) and fits(page, TELEPHONE)
-        assert visited.violations(colours=False) == [], "telephone"
-        assert (visited.outside, visited.errors) == ([], [])
-
-    def test_legible_in_the_dark(self, visit, folder):
-        """All that colours can change is contrast."""
-        visited = visit(folder.as_uri(), scheme="dark")
-        page, _ = self.open(visited, "dark")
-        assert visited.contrasts() == []
-        for _ in self.touch(page):
-            pass
-        page.wait_for_timeout(300)
-        assert visited.contrasts() == []
-
-    @pytest.mark.parametrize("width", [1280, TELEPHONE])
-    def test_nothing_moves_when_it_starts_or_answers(self, visit, folder, width):
-        visited = visit(folder.as_uri(), width=width)
         watch_shifts(visited.page)
         page, figure = self.open(visited)
+        assert visited.violations() == [], "as it starts"
+        assert page.evaluate("window.shift") < 0.01, "by now all that comes late is there"
+        self.use(visited, figure)
+        assert visited.violations() == [], "when it was used"
+        assert (visited.outside, visited.errors) == ([], [])
+
+    def test_on_a_telephone_and_in_the_dark(self, visit, folder):
+        """What only a narrow window can do wrong, and contrast, which is all that colours can change."""
+        visited = visit(folder.as_uri(), scheme="dark", width=TELEPHONE)
+        watch_shifts(visited.page)
+        page, figure = self.open(visited, "dark")
         page.wait_for_timeout(200)
         assert page.evaluate("window.shift") < 0.01
-        size = "figure => figure.getBoundingClientRect().height"
-        started = figure.evaluate(size)
-        for _ in self.touch(page):
-            assert abs(figure.evaluate(size) - started) <= 2
-        spare = figure.locator(".ex-figure").evaluate("""frame => {
-            const kept = parseFloat(getComputedStyle(frame).minHeight) || 0;
-            frame.style.minHeight = 0;
-            return kept && kept - frame.offsetHeight;
-        }""")
-        assert abs(spare) <= 48, "the place that the style keeps is the place that it needs"
+        assert fits(page, WIDE) and visited.contrasts() == [], "as it starts"
+        assert fits(page, TELEPHONE)
+        self.use(visited, figure)
+        assert fits(page, NARROW) and fits(page, TELEPHONE)
+        assert visited.violations(colours=False) == [], "telephone"
+        assert fits(page, WIDE) and visited.contrasts() == [], "when it was used"
+        assert (visited.outside, visited.errors) == ([], [])
 
     # The browser's own colours are two sets; marks are told by what is drawn, in either.
     @pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.release)])
@@ -112,58 +123,66 @@ class AnyFigure:
             assert shows([button], LET_GO, PRESS, 3), button.inner_text()
         assert visited.contrasts(".ex-figure") == [], "elsewhere axe reads the colours that the browser leaves out"
 
-    def test_what_it_says_is_read_aloud_once(self, visit, folder):
-        """Many keys in a row, one change of the one live region."""
+    def test_by_keyboard_each_row_is_one_stop_and_many_keys_are_told_once(self, visit, folder):
         visited = visit(folder.as_uri())
         visited.page.add_init_script(SPEAKS)
+        visited.page.clock.install()
         page, figure = self.open(visited)
         regions = figure.locator("[aria-live]")
         regions.wait_for(state="attached")
-        page.wait_for_timeout(700)
+        page.clock.run_for(700)
         assert page.evaluate("heard") == [], "what stands there from the start is no news"
+        for row in figure.locator(".ex-row:visible").all():
+            is_one_stop(row)
+        page.clock.run_for(700)
+        page.evaluate("heard.length = 0")
         figure.locator(self.start).first.focus()
         for i in range(31):
             page.keyboard.press(self.keys[i % len(self.keys)])
         page.wait_for_function("heard.length > 0 && heard.at(-1).trim()")
-        page.wait_for_timeout(700)
+        page.clock.run_for(700)
         assert len(page.evaluate("heard")) <= 2, "the keys may be slow on a busy machine"
         assert regions.count() == 1
-
-    def test_each_row_is_one_stop(self, visit, folder):
-        page, figure = self.open(visit(folder.as_uri()))
-        within = "row => row.contains(document.activeElement)"
-        for row in figure.locator(".ex-row:visible").all():
-            row.locator("[tabindex='0']").focus()
-            for key in ("End", "ArrowLeft", "ArrowLeft"):
-                page.keyboard.press(key)
-                assert row.locator("[tabindex='0']").count() == 1 and row.evaluate(within)
-            page.keyboard.press("Tab")
-            assert not row.evaluate(within)
-            page.keyboard.press("Shift+Tab")
-            assert row.evaluate(within)
-            page.keyboard.press("Home")
-            page.keyboard.press("ArrowRight")
-            page.keyboard.press("Shift+Tab")
-            assert not row.evaluate(within)
 
     def test_without_javascript(self, without_javascript, folder):
         page = without_javascript(f"{folder.as_uri()}/light.html")
         assert page.locator(f".course-explorable {self.plain}").first.is_visible()
+        self.check_plain(page)
         assert page.locator(".ex-figure").count() == 0
         assert page.evaluate("document.documentElement.scrollWidth") <= TELEPHONE
 
 
+def is_one_stop(row: Locator) -> None:
+    """For the Tab key, whatever other keys do within."""
+    keys, within = row.page.keyboard, "row => row.contains(document.activeElement)"
+    row.locator("[tabindex='0']").focus()
+    for key in ("End", "ArrowLeft", "ArrowLeft"):
+        keys.press(key)
+        assert row.locator("[tabindex='0']").count() == 1 and row.evaluate(within)
+    keys.press("Tab")
+    assert not row.evaluate(within)
+    keys.press("Shift+Tab")
+    assert row.evaluate(within)
+    keys.press("Home")
+    keys.press("ArrowRight")
+    keys.press("Shift+Tab")
+    assert not row.evaluate(within)
+
+
 HIDE, SHOW = "e => { e.style.visibility = 'hidden'; }", "e => { e.style.visibility = ''; }"
+AROUND = """e => {
+    e.scrollIntoViewIfNeeded();
+    const { x, y, width, height } = e.getBoundingClientRect();
+    return { x: x - 3, y: y - 3, width: width + 6, height: height + 6 };
+}"""
 LET_GO, PRESS = (f"e => e.setAttribute('aria-pressed', '{value}')" for value in ("false", "true"))
 
 
 def shows(marks: list[ElementHandle], change: str, undo: str, least: float) -> bool:
     """Whether one of the marks is there by at least this contrast: as it is, beside as it is when changed."""
     for mark in marks[:12]:
-        mark.scroll_into_view_if_needed()
         page = mark.owner_frame().page
-        box = mark.bounding_box()
-        clip = {"x": box["x"] - 3, "y": box["y"] - 3, "width": box["width"] + 6, "height": box["height"] + 6}
+        clip = mark.evaluate(AROUND)
         before = pixels(page, clip)
         mark.evaluate(change)
         after = pixels(page, clip)

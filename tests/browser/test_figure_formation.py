@@ -183,7 +183,6 @@ class TestAnyFigure(AnyFigure):
         shown.figure.locator(".ex-strip button").nth(7).click()
         yield
 
-    def test_a_table_for_each_run(self, without_javascript, folder):
-        page = without_javascript(f"{folder.as_uri()}/light.html")
+    def check_plain(self, page):
         assert page.locator(".ex-baseline table").count() == 2
         assert page.locator("caption").first.inner_text() == "two layers, head 1.2"

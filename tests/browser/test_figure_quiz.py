@@ -41,9 +41,8 @@ def test_each_answer_gets_its_verdict_for_eye_and_ear(visit, folder):
             text = words + answer["text"].replace("`", "")
             assert block.get_by_role("button", name=text, exact=True, pressed=True).count() == 1
             assert answer["because"].replace("`", "") in block.locator(".ex-said").inner_text()
-    live = figure.locator("[aria-live]")
-    visited.page.wait_for_timeout(1000)
-    assert f"{len(QUESTIONS)} of {len(QUESTIONS)} answered rightly." in live.inner_text()
+    all_ = f"{len(QUESTIONS)} of {len(QUESTIONS)}"
+    expect(figure.locator("[aria-live]")).to_contain_text(f"{all_} answered rightly.")
     assert (visited.outside, visited.errors) == ([], [])
 
 
@@ -61,9 +60,9 @@ def test_one_question_is_seen_at_a_time_and_keys_turn_to_the_next(visit, folder)
         assert (next_.get_attribute("aria-disabled") == "true") == (text == asked[-1])
         next_.focus()
         page.keyboard.press("Enter")
-    page.wait_for_timeout(1000)
-    heard = figure.locator("[aria-live]").inner_text()
-    assert f"Question {len(asked)} of {len(asked)}" in heard and asked[-1] in heard
+    heard = figure.locator("[aria-live]")
+    expect(heard).to_contain_text(f"Question {len(asked)} of {len(asked)}")
+    assert asked[-1] in heard.inner_text()
     back.click()
     assert figure.locator(".ex-question:visible").inner_text() == asked[-2]
 

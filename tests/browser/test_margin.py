@@ -54,10 +54,10 @@ def test_a_term_is_defined_beside_it_for_pointer_and_keyboard(visit, served, wid
     page.keyboard.press("Tab")
     note.wait_for(state="hidden")
     assert page.locator("[aria-describedby=course-definition]").count() == 0
+    assert_mathematics_in_a_definition_is_set(page)
 
 
-def test_mathematics_in_a_definition_is_set(visit, served):
-    page = visit(served, width=1440).open(PAGE)
+def assert_mathematics_in_a_definition_is_set(page) -> None:
     for term in page.locator(TERM).all():
         term.hover()
         page.locator(NOTE).wait_for()
