@@ -12,6 +12,7 @@ of a slice, an argument, an entry of a dict, a call. One that no property could 
 import argparse
 import ast
 import copy
+import functools
 import json
 import resource
 import signal
@@ -60,21 +61,28 @@ class Endless(BaseException):
 
 def exercises(path: Path) -> list[list]:
     """The cells (stub, check, solution) of each exercise of a notebook."""
-    code = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    code = _code(path)
     places = [place for place, cell in enumerate(code) if "exercise" in cell.metadata.get("tags", [])]
     return [code[place : place + 3] for place in places]
 
 
 def run(path: Path, source: str | ast.Module) -> Outcome:
     """Execute a cell after the notebook's imports and return the value of its last line."""
-    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
-    parsed = (ast.parse(cell.source) for cell in cells)
-    imports = [node for tree in parsed for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
     tree = ast.parse(source)
     last = ast.Expression(tree.body[-1].value)
     names = {}
-    exec(compile(ast.Module(imports + tree.body[:-1], []), "cell", "exec"), names)
+    exec(compile(ast.Module(_imports(path) + tree.body[:-1], []), "cell", "exec"), names)
     return eval(compile(last, "cell", "eval"), names)
+
+
+def _code(path: Path) -> list[nbformat.NotebookNode]:
+    return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+
+
+@functools.cache  # a notebook is read once, not for each of its mutants
+def _imports(path: Path) -> list[ast.stmt]:
+    parsed = (ast.parse(cell.source) for cell in _code(path))
+    return [node for tree in parsed for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
 
 
 def mutants(source: str) -> Iterator[tuple[str, str]]:
@@ -89,10 +97,11 @@ def mutants(source: str) -> Iterator[tuple[str, str]]:
     for i in answers:
         for place, node in enumerate(ast.walk(tree.body[i])):
             for change in range(len(_changes(node))):
-                other = copy.deepcopy(tree)
-                twin = next(twin for at, twin in enumerate(ast.walk(other.body[i])) if at == place)
+                other = copy.deepcopy(tree.body[i])
+                twin = next(twin for at, twin in enumerate(ast.walk(other)) if at == place)
                 _changes(twin)[change]()
-                text = ast.unparse(ast.fix_missing_locations(other))
+                whole = ast.Module([*tree.body[:i], other, *tree.body[i + 1 :]], [])
+                text = ast.unparse(ast.fix_missing_locations(whole))
                 if text not in seen:
                     seen.add(text)
                     yield _name(before, text.split("\n")), text

@@ -79,12 +79,15 @@ def exercise(name: str, answer: str | None = None) -> Callable:
 
 
 class FiniteEigenvalues(TorchFunctionMode):
-    """Raises an error before a number that is not finite ends Python (PyTorch 2.13): the reader's code may make one."""
+    """Raises an error before a number that is not finite ends Python (PyTorch 2.13): the reader's code may make one.
 
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        if func is torch.linalg.eigvals:
+    All that PyTorch does while a checker runs goes through this, so it does next to nothing by itself.
+    """
+
+    def __torch_function__(self, func, types, args=(), kwargs=None, eigvals=torch.linalg.eigvals):
+        if func is eigvals:
             check_finite("the argument of eigvals", torch.as_tensor((*args, *(kwargs or {}).values())[0]))
-        return func(*args, **(kwargs or {}))
+        return func(*args, **kwargs) if kwargs else func(*args)
 
 
 def require(condition: bool, message: str) -> None:

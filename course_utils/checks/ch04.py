@@ -195,7 +195,8 @@ def _rises_held(model, tokens, skip: int = 1) -> torch.Tensor:
     own, other = written(pattern), written(pattern.flip(0))
     whole = x + own.sum(dim=0)
     heads = [(whole - a + b, whole - a) for a, b in zip(own, other, strict=True)]
-    rises = [[loss(stream) - loss(whole) for stream in pair] for pair in (*heads, (x + other.sum(dim=0), x))]
+    before = loss(whole)
+    rises = [[loss(stream) - before for stream in pair] for pair in (*heads, (x + other.sum(dim=0), x))]
     return torch.tensor(rises, dtype=torch.float64)
 
 

@@ -75,13 +75,13 @@ def rises_held(model, tokens, skip=1, flip=True, all_heads=False, rise=True):
         logits = (frozen_run(model, x, held) @ model.W_U)[:, skip:-1]
         return torch.nn.functional.cross_entropy(logits.flatten(0, 1), tokens[:, skip + 1 :].flatten()).item()
 
-    rises = []
+    rises, before = [], loss(pattern) * rise
     for h in range(model.cfg.n_heads):
         heads = slice(None) if all_heads else slice(h, h + 1)
         borrowed, none = pattern.clone(), pattern.clone()
         borrowed[0, :, heads] = pattern[0, :, heads].flip(0) if flip else pattern[0, :, heads].roll(1, dims=1)
         none[0, :, heads] = 0
-        rises.append((loss(borrowed) - loss(pattern) * rise, loss(none) - loss(pattern) * rise))
+        rises.append((loss(borrowed) - before, loss(none) - before))
     return rises
 
 
@@ -118,7 +118,8 @@ def varied(
 
 
 def value(model, head, a, b, c, qk_dim=1, ov_dim=1, scale=0.5, clamp=True):
-    qk, ov = qk_circuit(model, 0, head).AB, ov_circuit(model, 0, head).AB
+    Q, K, V, O = (weight[0, head] for weight in (model.W_Q, model.W_K, model.W_V, model.W_O))  # noqa: E741
+    qk, ov = (model.W_E @ Q) @ (model.W_E @ K).T, (model.W_E @ V) @ (O @ model.W_U)
     qk = qk if qk_dim is None else qk - qk.mean(dim=qk_dim, keepdim=True)
     ov = ov if ov_dim is None else ov - ov.mean(dim=ov_dim, keepdim=True)
     look, rise = qk[b, a] / model.cfg.d_head**scale, ov[a, c]

@@ -36,19 +36,18 @@ def measured(**wrong):
 
 
 def drawn(head, of=fit, spread=lambda values: values.std(), second=None):
+    """All draws at once: the chapter's solution draws them one by one."""
+
     def answer(d_model, d_head, draws):
-        pairs = []
-        for _ in range(draws):
-            A = head(d_model, d_head)
-            pairs.append((A, head(d_model, d_head) if second is None else second(A)))
-        values = torch.stack([of(A, B) for A, B in pairs])
+        A = head(draws, d_model, d_head)
+        values = of(A, head(draws, d_model, d_head) if second is None else second(A))
         return values.mean(), spread(values)
 
     return answer
 
 
-def low_rank(d_model, d_head):
-    return torch.randn(d_model, d_head) @ torch.randn(d_head, d_model)
+def low_rank(draws, d_model, d_head):
+    return torch.randn(draws, d_model, d_head) @ torch.randn(draws, d_head, d_model)
 
 
 def table(scale=lambda cfg: cfg.d_head**-0.5, layer=1, swap=False, position=True, together=False, order=None, at=0):
@@ -260,13 +259,8 @@ def seeded(d_model, d_head, draws):
     generator = torch.Generator().manual_seed(0)
     A, B = (torch.randn(2000, d_model, d_head, generator=generator) for _ in "AB")
     C, D = (torch.randn(2000, d_head, d_model, generator=generator) for _ in "CD")
-    values = fit_all(A @ C, B @ D)
+    values = fit(A @ C, B @ D)
     return values.mean(), values.std()
-
-
-def fit_all(A, B):
-    norm = torch.linalg.matrix_norm
-    return norm(A @ B) / (norm(A) * norm(B))
 
 
 def spread_of_48(d_model, d_head, draws):
@@ -275,8 +269,7 @@ def spread_of_48(d_model, d_head, draws):
 
 
 def all_draws(d_model, d_head, draws):
-    values = torch.stack([fit(low_rank(d_model, d_head), low_rank(d_model, d_head)) for _ in range(600)])
-    return values.mean(), values.std()
+    return drawn(low_rank)(d_model, d_head, 600)
 
 
 right_measure = measured()
@@ -316,13 +309,13 @@ MISTAKES = [
     (ch06.measure, measured(V=lambda V1, Q2, V2: (V1 @ V2).trace() / V1.norm() / V2.norm()), "the trace"),
     (ch06.measure, measured(V=lambda V1, Q2, V2: V1 @ V2), "expected one number"),
     (ch06.measure, lambda V1, Q2, V2: [1, 2, 3], "expected a dict"),
-    (ch06.baseline, drawn(lambda d, r: torch.randn(d, d)), "The ranks matter"),
-    (ch06.baseline, drawn(low_rank, of=lambda A, B: (A @ B).norm()), "Divide by both norms"),
+    (ch06.baseline, drawn(lambda n, d, r: torch.randn(n, d, d)), "The ranks matter"),
+    (ch06.baseline, drawn(low_rank, of=lambda A, B: torch.linalg.matrix_norm(A @ B)), "Divide by both norms"),
     (ch06.baseline, drawn(low_rank, of=lambda A, B: fit(A, B) ** 2), "take the square root"),
     (ch06.baseline, drawn(low_rank, spread=lambda values: values.var()), "this is the variance"),
     (ch06.baseline, drawn(low_rank, spread=lambda values: values.std() / len(values) ** 0.5), "standard error"),
-    (ch06.baseline, drawn(low_rank, second=lambda A: A.T), "drawn independently"),
-    (ch06.baseline, drawn(lambda d, r: low_rank(r, d)), "about 1/√d_head"),
+    (ch06.baseline, drawn(low_rank, second=lambda A: A.mT), "drawn independently"),
+    (ch06.baseline, drawn(lambda n, d, r: low_rank(n, r, d)), "about 1/√d_head"),
     (ch06.baseline, lambda d, r, draws: drawn(low_rank)(48, 4, draws), "use the sizes"),
     (ch06.baseline, lambda d, r, draws: (d**-0.5, 0.0), "The"),
     (ch06.baseline, drawn(low_rank, second=lambda A: A), "composed with itself"),

@@ -1,6 +1,7 @@
 """Checkers refuse wrong answers that are made from the right ones; `python -m tools.mutants` says which they don't."""
 
 import ast
+import functools
 import hashlib
 
 import pytest
@@ -16,10 +17,16 @@ EXERCISES = [
 SAMPLE = 2  # of each exercise, in `make test`
 
 
+@functools.cache
+def all_of(source) -> list[tuple[str, str]]:
+    """The mutants of a solution: making them takes longer than it takes to ask a checker."""
+    return list(mutants.mutants(source))
+
+
 def made(path, number, source) -> list[tuple[str, str]]:
-    """The mutants of a solution that have to be refused."""
+    """Those that have to be refused."""
     right = listed(path, number)
-    return [(name, text) for name, text in mutants.mutants(source) if name not in right]
+    return [(name, text) for name, text in all_of(source) if name not in right]
 
 
 def listed(path, number) -> dict[str, str]:
@@ -45,7 +52,7 @@ def test_what_is_listed_as_equivalent_is_still_made():
     known = {(path.stem, str(number)): source for path, number, source in (case.values for case in EXERCISES)}
     for path in chapters():
         for number, right in mutants.equivalent(path.stem).items():
-            names = {name for name, _ in mutants.mutants(known[path.stem, number])}
+            names = {name for name, _ in all_of(known[path.stem, number])}
             assert set(right) <= names and all(len(reason) > 20 for reason in right.values())
 
 
