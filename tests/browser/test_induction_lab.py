@@ -2,6 +2,7 @@
 
 import functools
 import http.server
+import json
 import random
 import sys
 import threading
@@ -33,7 +34,8 @@ IDS = [TOKENIZER.start_id, *TOKENIZER.encode(TEXT)]
 NUMBERS = """<!doctype html><title>Numbers</title><script>{source};
 window.lab = {{ Tokenizer, Model, Run, crc32, half, predictions }};
 const bytes = async name => (await fetch(name)).arrayBuffer();
-const model = async name => new Model(await bytes(`lab/${{name}}.safetensors`));
+const loaded = {{}}, model = name => loaded[name] ??= bytes(`lab/${{name}}.safetensors`).then(file => new Model(file));
+const merges = {data};
 const apart = (a, b) => a.reduce((most, x, i) => Math.max(most, Math.abs(x - b[i])), a.length === b.length ? 0 : NaN);
 </script>"""
 # A worker that fails, dies or takes its time when the text says so.
@@ -56,12 +58,15 @@ def folder(tmp_path_factory):
         (folder / f"{theme}.html").write_text(page_of(figure._repr_html_(), theme=theme), "utf-8")
     figure.data["worker"] += HINDERED
     (folder / "hindered.html").write_text(page_of(figure._repr_html_()), "utf-8")
-    (folder / "numbers.html").write_text(NUMBERS.format(source=worker_source()), "utf-8")
+    (folder / "numbers.html").write_text(
+        NUMBERS.format(source=worker_source(), data=json.dumps(tokenizer_data())), "utf-8"
+    )
     return folder
 
 
 @pytest.fixture(scope="module")
 def address(folder):
+    """The lab from a server, which takes half the time that the disk takes to bring a model."""
     with serve(folder) as address:
         yield address
 
@@ -88,10 +93,13 @@ def home(request, folder):
         server.shutdown()
 
 
-@pytest.fixture
-def numbers(visit, address):
-    """A page that has the lab's modules."""
-    return visit(address).open("numbers.html")
+@pytest.fixture(scope="module")
+def numbers(browser, address):
+    """A page that has the lab's modules, for all tests."""
+    page = browser.new_page()
+    page.goto(f"{address}/numbers.html")
+    yield page
+    page.close()
 
 
 # --- the same numbers as PyTorch ---
@@ -143,10 +151,13 @@ def test_tokens_of_ten_thousand_lines(numbers):
     given = lines()
     wanted = [TOKENIZER.encode(line) for line in given]
     got = numbers.evaluate(
-        "([data, lines]) => { const it = new lab.Tokenizer(data); return lines.map(line => it.encode(line).ids); }",
-        [tokenizer_data(), given],
+        """lines => {
+        const it = new lab.Tokenizer(merges);
+        return JSON.stringify(JSON.parse(lines).map(line => it.encode(line).ids));
+    }""",
+        json.dumps(given),  # one text, which Playwright takes ten times faster than many
     )
-    wrong = [line for line, mine, its in zip(given, wanted, got, strict=True) if mine != its]
+    wrong = [line for line, mine, its in zip(given, wanted, json.loads(got), strict=True) if mine != its]
     assert (wrong[:5], len(given) >= 10_000) == ([], True)
 
 
@@ -162,19 +173,17 @@ def test_long_texts_are_cut_into_tokens_at_once(numbers):
     ]
     for text in given:
         ids, seconds = numbers.evaluate(
-            """([data, text]) => {
-            const it = new lab.Tokenizer(data), start = performance.now();
+            """text => {
+            const it = new lab.Tokenizer(merges), start = performance.now();
             return [it.encode(text).ids, (performance.now() - start) / 1000];
         }""",
-            [tokenizer_data(), text],
+            text,
         )
         assert ids == TOKENIZER.encode(text) and seconds < 1.5, text[:5]
     prose = TOKENIZER.decode(documents(load_text("validation"))[0])[:20_000] + "-" * 100_000
     wanted = TOKENIZER.encode(prose)
     for most in (1, 2, 100, 255):
-        got = numbers.evaluate(
-            "([data, text, most]) => new lab.Tokenizer(data).encode(text, most)", [tokenizer_data(), prose, most]
-        )
+        got = numbers.evaluate("([text, most]) => new lab.Tokenizer(merges).encode(text, most)", [prose, most])
         assert got["ids"][:most] == wanted[:most] and len(got["ids"]) < most + 20
         assert TOKENIZER.encode(prose[: got["end"]])[:most] == wanted[:most] and got["end"] < 10 * most + 20
 
@@ -185,15 +194,12 @@ def test_checksums(numbers):
 
 
 def test_tokens_are_shown_alike(numbers):
-    got = numbers.evaluate(
-        "data => { const it = new lab.Tokenizer(data); return it.spelled.map((_, id) => it.show(id)); }",
-        tokenizer_data(),
-    )
+    got = numbers.evaluate("(it => it.spelled.map((_, id) => it.show(id)))(new lab.Tokenizer(merges))")
     assert got == [TOKENIZER.show(token) for token in range(TOKENIZER.d_vocab)]
 
 
 def test_half_precision(numbers):
-    got = numbers.evaluate("Array.from({ length: 65536 }, (_, bits) => String(lab.half(bits)))")
+    got = numbers.evaluate("Array.from({ length: 65536 }, (_, bits) => String(lab.half(bits))).join(' ')").split()
     wanted = np.arange(65536, dtype="<u2").view("<f2").astype("<f8")
     np.testing.assert_array_equal(np.array([float(text.replace("Infinity", "inf")) for text in got]), wanted)
 
@@ -415,8 +421,8 @@ def test_a_visit(visit, folder, address, kind):
     assert (visited.outside, visited.errors) == ([], [])
 
 
-def test_samples_models_and_a_link(visit, folder):
-    lab = Lab(visit(folder.as_uri()))
+def test_samples_models_and_a_link(visit, address):
+    lab = Lab(visit(address))
     page = lab.page
     page.get_by_role("button", name="Random repeats").click()
     page.wait_for_function("document.querySelectorAll('.lab-strip button').length === 41")
@@ -435,7 +441,7 @@ def test_samples_models_and_a_link(visit, folder):
     page.get_by_role("button", name="Link to this").click()
     page.locator(".lab-tell", has_text="carries the text").wait_for()
 
-    other = Lab(visit(folder.as_uri()), lab.address().split("/")[-1], load=False)
+    other = Lab(visit(address), lab.address().split("/")[-1], load=False)
     other.wait_losses(text, **off)
     assert other.area.input_value() == text
     assert other.switch("1.10").get_attribute("aria-checked") == "false"
@@ -452,8 +458,8 @@ def test_samples_models_and_a_link(visit, folder):
     assert other.visited.errors == lab.visited.errors == []
 
 
-def test_messages(visit, folder):
-    lab = Lab(visit(folder.as_uri()))
+def test_messages(visit, address):
+    lab = Lab(visit(address))
     lab.area.fill("")
     lab.settled("The text is empty")
     assert lab.page.locator(".lab-strip code").all_text_contents() == ["<|start|>"]
@@ -602,9 +608,9 @@ def test_weights_that_do_not_arrive_whole(visit, folder, address, kind, fault):
     lab.settled()
 
 
-def test_a_run_that_fails(visit, folder):
+def test_a_run_that_fails(visit, address):
     """It is said, once; the next text is run, and the same one when it is asked for again."""
-    lab = Lab(visit(folder.as_uri()), "hindered.html")
+    lab = Lab(visit(address), "hindered.html")
     lab.page.evaluate("""() => {
         const post = Worker.prototype.postMessage;
         window.runs = 0;
@@ -626,8 +632,8 @@ def test_a_run_that_fails(visit, folder):
     assert lab.page.evaluate("window.runs") == 3 and lab.visited.errors == []
 
 
-def test_a_worker_that_dies(visit, folder):
-    lab = Lab(visit(folder.as_uri()), "hindered.html")
+def test_a_worker_that_dies(visit, address):
+    lab = Lab(visit(address), "hindered.html")
     lab.area.fill("made to DIE")
     lab.page.locator(".lab-door", has_text="has stopped (").wait_for()
     words = lab.door.inner_text()
@@ -637,8 +643,8 @@ def test_a_worker_that_dies(visit, folder):
     lab.wait_losses(TEXT)
 
 
-def test_a_long_run_says_so(visit, folder):
-    lab = Lab(visit(folder.as_uri()), "hindered.html")
+def test_a_long_run_says_so(visit, address):
+    lab = Lab(visit(address), "hindered.html")
     busy = lab.page.locator(".lab-results[aria-busy=true]")
     assert busy.count() == 0 and lab.page.get_by_text("computing").is_hidden()
     lab.area.fill("SLOW and slow and")
@@ -707,17 +713,17 @@ def test_a_link_and_the_readers_text(visit, home):
 
 # All 9000 are one piece, of which the model reads the beginning: it stays whole.
 @pytest.mark.parametrize("kind", ["prose", pytest.param("one piece", marks=pytest.mark.release)])
-def test_a_link_carries_what_is_read(visit, folder, kind):
+def test_a_link_carries_what_is_read(visit, address, kind):
     text = "-" * 9000 if kind == "one piece" else TOKENIZER.decode(documents(load_text("validation"))[5])
     assert len(text) == 9000 or len(text) > 40_000
-    lab = Lab(visit(folder.as_uri()), load=False)
+    lab = Lab(visit(address), load=False)
     link = lab.page.get_by_role("button", name="Link to this")
     lab.paste("\u65e5" * 50_000)
     link.click()
     lab.page.locator(".lab-tell", has_text="that the model reads").wait_for()
     assert len(lab.address()) < 100_000, "before the model is there: no more than it could read"
-    lab.page.get_by_role("button", name="Load the model").click()
     lab.paste(text)
+    lab.model.select_option("zero-layer")  # all read as far, this one in the least time
     lab.page.locator(".lab-strip button").nth(255).wait_for()
     lab.at_rest()
     tokens = lab.page.locator(".lab-strip code").all_text_contents()
@@ -725,7 +731,7 @@ def test_a_link_carries_what_is_read(visit, folder, kind):
     link.click()
     lab.page.locator(".lab-tell", has_text="carries the" if text[0] == "-" else "that the model reads").wait_for()
     assert lab.area.input_value() == text and len(lab.address()) < 10_000
-    other = Lab(visit(folder.as_uri()), lab.address().split("/")[-1], load=False)
+    other = Lab(visit(address), lab.address().split("/")[-1], load=False)
     other.page.locator(".lab-results").wait_for()
     assert other.page.locator(".lab-strip code").all_text_contents() == tokens
     lab.page.reload()
@@ -734,9 +740,9 @@ def test_a_link_carries_what_is_read(visit, folder, kind):
     lab.settled("has more")
 
 
-def test_a_browser_that_refuses(visit, folder):
+def test_a_browser_that_refuses(visit, address):
     """No address, no store: said where it matters, and all else goes on."""
-    visited = visit(folder.as_uri())
+    visited = visit(address)
     visited.page.add_init_script("""
         history.replaceState = () => { throw new DOMException('too long', 'DataCloneError'); };
         for (const name of ['localStorage', 'sessionStorage'])
@@ -751,8 +757,10 @@ def test_a_browser_that_refuses(visit, folder):
 
 
 @pytest.mark.parametrize("width", [1280, 320])
-def test_the_picked_token_is_in_sight(visit, folder, width):
-    lab = Lab(visit(folder.as_uri(), width=width))
+def test_the_picked_token_is_in_sight(visit, address, width):
+    lab = Lab(visit(address, width=width), load=False)
+    lab.model.select_option("one-layer")
+    lab.settled()
     inside = """() => {
         const [strip, picked] = ['.lab-strip', '.lab-strip [aria-pressed=true]'].map(
             (name) => document.querySelector(name).getBoundingClientRect());
@@ -768,27 +776,30 @@ def test_the_picked_token_is_in_sight(visit, folder, width):
         lab.page.locator(".lab-strip button").nth(at).evaluate("button => button.click()")
         assert lab.page.evaluate(inside), at
     lab.page.locator(".lab-strip button").nth(120).evaluate("button => button.click()")
-    lab.switch("0.8").evaluate("button => button.click()")
+    lab.page.get_by_role("switch").nth(8).evaluate("button => button.click()")
     lab.at_rest()
     lab.page.set_viewport_size({"width": width // 2 + 120, "height": 900})
     lab.page.wait_for_timeout(100)
     assert lab.page.evaluate(inside), "in other lines"
-    lab.model.select_option("one-layer")
-    lab.page.wait_for_function("document.querySelectorAll('.lab-layer').length === 1")
+    lab.model.select_option("zero-layer")
+    lab.page.wait_for_function("document.querySelectorAll('.lab-layer').length === 0")
     lab.at_rest()
     assert lab.page.evaluate(inside), "of another model"
     assert lab.page.evaluate("scrollY") == top, "the page stays where it is"
 
 
 @pytest.mark.parametrize("theme", GROUNDS)
-def test_accessible_and_fits(visit, folder, theme):
-    visited = visit(folder.as_uri(), scheme=theme)
+def test_accessible_and_fits(visit, address, theme):
+    visited = visit(address, scheme=theme)
     lab = Lab(visited, f"{theme}.html", load=False)
     assert visited.violations() == [], "before the model is there"
     lab.page.get_by_role("button", name="Load the model").click()
     lab.settled()
     lab.switch("0.8").click()
     lab.settled("with everything on")
+    if theme == "dark":  # all that it can change is contrast
+        assert visited.contrasts() == []
+        return
     assert visited.violations() == []
     for width in (TELEPHONE, 320):
         lab.page.set_viewport_size({"width": width, "height": 740})
@@ -799,8 +810,8 @@ def test_accessible_and_fits(visit, folder, theme):
 
 
 @pytest.mark.parametrize("width", [1280, TELEPHONE])
-def test_nothing_moves_when_the_results_come(visit, folder, width):
-    visited = visit(folder.as_uri(), width=width)
+def test_nothing_moves_when_the_results_come(visit, address, width):
+    visited = visit(address, width=width)
     lab = Lab(visited, load=False)
     height = "document.querySelector('.course-explorable').getBoundingClientRect().height"
     lab.page.evaluate("document.querySelector('main').style.maxWidth = '43rem'")  # as wide as on a page of the book
