@@ -9,7 +9,7 @@ import pytest
 import torch
 from any_figure import AnyFigure, fits
 
-from course_utils.figures import train_in_page_figure
+from course_utils.figures import train_in_page, train_in_page_figure
 from course_utils.interventions import run_without
 from course_utils.repeats import RepeatsConfig, train_on_repeats
 
@@ -33,8 +33,11 @@ ROOT = "document.querySelector('.course-explorable').dataset"
 
 @pytest.fixture(scope="module")
 def folder(pages_of):
-    figure = train_in_page_figure()
-    broken = train_in_page_figure()
+    with pytest.MonkeyPatch.context() as patch:
+        # The table for those without JavaScript is as wide after a few steps, and Python takes seconds for all.
+        patch.setattr(train_in_page, "STEPS", 2 * train_in_page.EVERY)
+        patch.setattr(train_in_page, "_plain", train_in_page._plain.__wrapped__)
+        figure, broken = train_in_page_figure(), train_in_page_figure()
     broken.data["worker"] += "\nconst fine = acts.train; acts.train = () => { throw new Error('made to fail'); };"
     return pages_of(light=[figure], broken=[broken])
 
