@@ -9,15 +9,19 @@ MARKS = {".lab-strip button": 1.5, ".lab-nexts i": 3, ".lab-lost": 3, ".lab-look
          ".lab-heads canvas": 2, ".lab-across": 2, ".lab-off .lab-switch": 3}  # fmt: skip
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_marks_and_states_of_the_lab(visit, served, scheme):
-    page = visit(served, scheme=scheme, forced=True).open("book/induction_lab.html")
+def test_marks_and_states_of_the_lab(visit, served):
+    visited = visit(served, forced=True)
+    page = visited.open("book/induction_lab.html")
     page.get_by_role("button", name="Load the model").click()
     page.locator(".lab-sums td").first.wait_for()
     page.get_by_role("switch").first.click()
     page.locator(".lab-off").wait_for()
-    seen = {mark: page.locator(f"{mark}:visible").element_handles() for mark in MARKS}
-    assert [mark for mark, least in MARKS.items() if not shows(seen[mark], HIDE, SHOW, least)] == []
-    for mark in (".lab-look", ".lab-strip button"):
-        pressed = page.locator(f"{mark}[aria-pressed=true]").element_handles()
-        assert shows(pressed, LET_GO, PRESS, 3), mark
+    for scheme in ("light", "dark"):
+        visited.colour(scheme)
+        visited.settle()
+        seen = {mark: page.locator(f"{mark}:visible").element_handles() for mark in MARKS}
+        missed = [mark for mark, least in MARKS.items() if not shows(seen[mark], HIDE, SHOW, least)]
+        assert missed == [], scheme
+        for mark in (".lab-look", ".lab-strip button"):
+            pressed = page.locator(f"{mark}[aria-pressed=true]").element_handles()
+            assert shows(pressed, LET_GO, PRESS, 3), (mark, scheme)
