@@ -44,6 +44,7 @@ def jupyterlab(folder, settings):
         "--allow-root",
         "--port=0",
         "--IdentityProvider.token=",
+        "--LanguageServerManager.autodetect=False",  # which starts node again and again, to look for what no test needs
     ]
     config = {name: str(settings / name) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")}
     server = subprocess.Popen(command, cwd=folder, env=os.environ | config, stderr=subprocess.PIPE, text=True)
@@ -89,8 +90,8 @@ def test_figures_and_controls_work_live_and_when_opened_again(visit, lab):
     page.get_by_text("so: nanana", exact=True).last.wait_for()
     assert visited.outside == []
 
-    page.keyboard.press("Control+S")
-    page.wait_for_timeout(1500)
+    with page.expect_response(lambda answer: answer.request.method == "PUT" and "figures.ipynb" in answer.url):
+        page.keyboard.press("Control+S")
     again = open_notebook(visit(lab, width=1280))
     figure = again.locator(".jp-OutputArea .course-explorable[data-figure=quiz]")
     figure.locator(".ex-question").first.wait_for()
