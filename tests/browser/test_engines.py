@@ -65,10 +65,10 @@ def test_every_figure_starts(engine, site):
         for name in pages_with_figures(site)
     }
     seen = set().union(*(figures[name] for name in (ROWS[0], LAB)))
-    for name, there in figures.items():
-        if there - seen:
+    for name in sorted(figures, key=lambda name: len(figures[name]), reverse=True):  # so fewest are opened
+        if figures[name] - seen:
             open_page(engine, f"{site.as_uri()}/{name}")
-            seen |= there
+            seen |= figures[name]
     assert len(seen) >= 12
 
 
