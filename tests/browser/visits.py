@@ -154,9 +154,9 @@ class Visit:
         # No function in words: the policy forbids to evaluate some.
         self.page.locator(f"html[data-theme={scheme}]").wait_for()
 
-    def slim(self, read: list[str]) -> None:
+    def slim(self, *read: str) -> None:
         """Leave out of a page, for good, what axe would look at for nothing: half of its time on long pages."""
-        self.page.evaluate(SLIM, read)
+        self.page.evaluate(SLIM, list(read))
 
     def violations(self, within: str = "html", colours: bool = True, sizes: bool = True) -> list[str]:
         """What axe-core finds, of any weight; `colours` cost the most, and then `sizes`."""
