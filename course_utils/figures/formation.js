@@ -24,7 +24,8 @@ import { player } from "./player.js";
  */
 const [WIDTH, HEIGHT, LEFT, BASE] = [340, 72, 34, 64]; // of a chart; pixels
 const LEVELS = 24; // shades of a pattern
-const [PACE, CALM] = [450, 1500]; // milliseconds a moment; the second where motion is to be reduced
+// Milliseconds a moment; the second where motion is to be reduced.
+const [PACE, CALM] = [450, 1500];
 
 const TICKS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100];
 const HELP = ["row: the token that it looks from", "column: the token that it looks at", "blue: how much"];

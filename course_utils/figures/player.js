@@ -9,7 +9,8 @@ import { make } from "./kit.js";
 export function player({ at, last, go, pace }) {
   let timer = 0;
   const button = make("button", { type: "button" }, "Play");
-  const move = (/** @type {number} */ i) => {
+  /** @param {number} i */
+  const move = (i) => {
     if (i >= 0 && i <= last() && i !== at()) go(i);
   };
   const pause = () => {
@@ -26,11 +27,13 @@ export function player({ at, last, go, pace }) {
       else wait();
     }, pace());
   };
-  const byHand = (/** @type {number} */ i) => {
+  /** @param {number} i */
+  const byHand = (i) => {
     pause();
     move(i);
   };
-  const keys = (/** @type {KeyboardEvent} */ event) => {
+  /** @param {KeyboardEvent} event */
+  const keys = (event) => {
     const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     const own = /** @type {Element} */ (event.target).matches("select, input");
     if (!by || own || event.defaultPrevented || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey)
