@@ -170,7 +170,8 @@ FRAME = '<div class="ex-frame"><p><b'
 # From the disk they are there at once, and a browser would refuse to be asked so.
 ASK_FOR_FONTS = """<script>
 if (location.protocol !== "file:")
-  for (const name of ["inter-latin-wght-normal", "source-serif-4-latin-wght-normal"]) {
+  for (const name of ["inter-latin-wght-normal", "source-serif-4-latin-wght-normal",
+                      "source-serif-4-latin-wght-italic"]) {
     const href = `FOLDER/${name}.woff2`;
     document.head.append(
       Object.assign(document.createElement("link"), { rel: "preload", as: "font", crossOrigin: "", href }),
