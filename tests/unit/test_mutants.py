@@ -19,7 +19,7 @@ SAMPLE = 2  # of each exercise, in `make test`
 
 @functools.cache
 def all_of(source) -> list[tuple[str, str]]:
-    """The mutants of a solution: making them takes longer than it takes to ask a checker."""
+    """The mutants of a solution, which two tests need."""
     return list(mutants.mutants(source))
 
 
