@@ -51,6 +51,14 @@ def visit(browser):
         yield make
 
 
+@pytest.fixture(scope="module")
+def open_for_all(browser):
+    """Open the page that all tests of a file share."""
+    page = browser.new_page()
+    yield lambda address: page.goto(address) and page
+    page.close()
+
+
 @pytest.fixture
 def without_javascript(browser):
     """Open a page on a telephone that runs no scripts."""

@@ -94,12 +94,9 @@ def home(request, folder):
 
 
 @pytest.fixture(scope="module")
-def numbers(browser, address):
+def numbers(open_for_all, address):
     """A page that has the lab's modules, for all tests."""
-    page = browser.new_page()
-    page.goto(f"{address}/numbers.html")
-    yield page
-    page.close()
+    return open_for_all(f"{address}/numbers.html")
 
 
 # --- the same numbers as PyTorch ---

@@ -55,12 +55,9 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def numbers(browser, folder):
+def numbers(open_for_all, folder):
     """A page that has the modules, for all tests."""
-    page = browser.new_page()
-    page.goto(f"{folder.as_uri()}/numbers.html")
-    yield page
-    page.close()
+    return open_for_all(f"{folder.as_uri()}/numbers.html")
 
 
 @pytest.fixture(params=KINDS)
